@@ -1,0 +1,1 @@
+"""Plain values of the product: events, items, identities. No input or output."""

@@ -1,0 +1,26 @@
+"""Identities as 64-bit keys: the same string has the same key on every machine and in every release."""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+Keys = npt.NDArray[np.uint64]
+
+
+def key_of(identity: str) -> int:
+    """64-bit key of a non-empty id: BLAKE2b of its UTF-8 bytes, read little-endian."""
+    return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "little")
+
+
+def keys_of(identities: Iterable[str]) -> Keys:
+    """Keys of many ids, (n,) uint64, in their order."""
+    return np.fromiter((key_of(identity) for identity in identities), dtype=np.uint64)
+
+
+def subject_of(user_id: str | None, session_id: str | None) -> str | None:
+    """Whose state an event or request concerns: the user where known, else the session; None for neither."""
+    if user_id:
+        return f"u:{user_id}"
+    return f"s:{session_id}" if session_id else None

@@ -1,0 +1,1 @@
+"""What is learned: model definitions and their settings; how they are trained is no business of this folder."""

@@ -1,0 +1,1 @@
+"""From a trained model to what a server runs: folded, quantized, exported and compared; trains nothing."""

@@ -1,8 +1,8 @@
 """The recurrence h_t = λ h_(t-1) + x_t over all t at once, with its gradient; knows no model.
 
 Complex numbers are pairs of real tensors, so that training, serving and export share one arithmetic. Parallel
-over time in the manner of the prefix scan (Martin and Cundy, ICLR 2018): about √L steps inside all chunks together, √L from
-chunk to chunk, one broadcast; work stays linear in L.
+over time in the manner of the prefix scan (Martin and Cundy, ICLR 2018): about √L steps inside all chunks together,
+√L from chunk to chunk, one broadcast; work stays linear in L.
 """
 
 import math
@@ -64,7 +64,7 @@ class _LinearScan(torch.autograd.Function):
         return h
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: FunctionCtx, grad_h: Tensor) -> tuple[Tensor, Tensor]:
         h, decay = ctx.saved_tensors  # type: ignore[attr-defined]
         conjugate = torch.stack([decay[0], -decay[1]])

@@ -9,8 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-PADDING = -1
-
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the session encoder and of its training; a checkpoint belongs to exactly one such record."""
@@ -86,8 +84,8 @@ class SessionEncoder(nn.Module):
         raise NotImplementedError
 
     def forward(self, items: Tensor) -> Tensor:
-        """Session vectors after each event, (B, L, D), for item rows (B, L) long, padded with -1 on the right."""
-        lengths = (items != PADDING).sum(dim=1)
+        """Session vectors after each event, (B, L, D), for item rows (B, L) long; negative on the right is padding."""
+        lengths = (items >= 0).sum(dim=1)
         vectors = self.embedding(items.clamp(min=0))
         return self.advance(vectors, lengths, vectors.new_zeros(items.shape[0], self.state_size))[0]
 
@@ -96,7 +94,7 @@ class SessionEncoder(nn.Module):
         return np.zeros(self.state_size, dtype=np.float32)
 
     def item_vectors(self) -> npt.NDArray[np.float32]:
-        """(n_items, D + 1) float32, rows [E_i | b_i]; append 1 to a session vector and the inner product is the score."""
+        """(n_items, D + 1) float32, rows [E_i | b_i]: their inner products with [session vector | 1] are scores."""
         with torch.no_grad():
             table = torch.cat([self.embedding.weight, self.bias[:, None]], dim=1)
         return table.float().cpu().numpy()

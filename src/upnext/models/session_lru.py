@@ -5,6 +5,8 @@ Blocks after LRURec (Yue et al., WSDM 2024), recurrence after the LRU (Orvieto e
 """
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ class LruEncoder(SessionEncoder):
     def advance(self, vectors: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         x = self.input_dropout(self.input_norm(vectors))
         states = []
-        for block, block_state in zip(self.blocks, state.chunk(len(self.blocks), dim=1), strict=True):
+        for block, block_state in zip(self._blocks(), state.chunk(len(self.blocks), dim=1), strict=True):
             x, new_state = block.advance(x, lengths, block_state)
             states.append(new_state)
         return self.output_norm(x), torch.cat(states, dim=1)
@@ -42,10 +44,13 @@ class LruEncoder(SessionEncoder):
     def step(self, state: Tensor, item_vectors: Tensor) -> tuple[Tensor, Tensor]:
         x = self.input_norm(item_vectors)
         states = []
-        for block, block_state in zip(self.blocks, state.chunk(len(self.blocks), dim=1), strict=True):
+        for block, block_state in zip(self._blocks(), state.chunk(len(self.blocks), dim=1), strict=True):
             x, new_state = block.step(x, block_state)
             states.append(new_state)
         return torch.cat(states, dim=1), self.output_norm(x)
+
+    def _blocks(self) -> "Iterable[LruBlock]":
+        return cast("Iterable[LruBlock]", self.blocks)
 
 
 class LruBlock(nn.Module):

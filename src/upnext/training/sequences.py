@@ -48,6 +48,13 @@ class Sequences:
         """Events per user, (n_users,) int64."""
         return np.diff(self.offsets)
 
+    def take(self, users: npt.NDArray[np.integer]) -> "Sequences":
+        """The histories of `users`, in their order."""
+        lengths = self.lengths[users]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
+        return Sequences(offsets, self.items[places])
+
     def without_last(self, n_events: int) -> "Sequences":
         """The same users without their newest `n_events` events; shorter histories become empty."""
         kept = np.maximum(self.lengths - n_events, 0)

@@ -1,0 +1,1 @@
+"""The heavy model: candidates to scores. Knows no source and no rule."""

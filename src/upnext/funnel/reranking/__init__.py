@@ -1,0 +1,1 @@
+"""Deterministic rules over the ranked list. Knows no model."""

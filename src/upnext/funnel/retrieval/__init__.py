@@ -1,0 +1,1 @@
+"""Candidate generation: sources, merged. Knows no ranker and no rule."""

@@ -1,0 +1,35 @@
+"""Millions of strings in two arrays that can be mapped from a file, in place of millions of Python objects."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+class StringTable:
+    """Strings by row: UTF-8 bytes end to end, and where each begins."""
+
+    def __init__(self, blob: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
+        """`blob` (n_bytes,) uint8; `offsets` (n_strings + 1,) int64."""
+        self.blob = blob
+        self.offsets = offsets
+        self._bytes = memoryview(blob.data)
+
+    @classmethod
+    def of(cls, strings: Sequence[str]) -> "StringTable":
+        encoded = [string.encode() for string in strings]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(each) for each in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> str:
+        return str(self._bytes[self.offsets[row] : self.offsets[row + 1]], "utf-8")
+
+    def take(self, rows: npt.NDArray[np.int32]) -> list[str]:
+        """The strings of `rows`, in their order."""
+        begins, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        blob = self._bytes
+        return [str(blob[begin:end], "utf-8") for begin, end in zip(begins, ends, strict=True)]

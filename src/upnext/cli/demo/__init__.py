@@ -1,0 +1,1 @@
+"""`upnext demo`: the whole job once, for somebody who wants to see it work."""

@@ -1,0 +1,95 @@
+"""`upnext import`: a data set or table into a home's log and store, with a report of every row."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from upnext.clock import SystemClock
+from upnext.ingest.importers import run
+from upnext.ingest.importers.formats import FORMATS, open_source
+from upnext.ingest.importers.mapping import parse_assignments
+from upnext.ingest.importers.run import ImportReport, import_into
+from upnext.ingest.lmdb_log import LmdbEventLog
+from upnext.store.lmdb_store import LmdbStore
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--home", type=click.Path(path_type=Path), required=True, envvar="UPNEXT_HOME", help="Where it goes.")
+@click.option("--format", "format_name", metavar="NAME", help=f"{', '.join(FORMATS)}; by default guessed from PATH.")
+@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of a table, as user=customer_id.")
+@click.option("--items", type=click.Path(path_type=Path), help="A table of items to go with a table of events.")
+@click.option("--items-map", "items_mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of the items table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
+def import_command(
+    path: Path,
+    home: Path,
+    format_name: str | None,
+    mapping: tuple[str, ...],
+    items: Path | None,
+    items_mapping: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Import events, items and users from PATH into --home.
+
+    PATH is a published data set (MovieLens, Globo, Online Retail, Open Bandit) as it was downloaded, any table
+    (CSV, TSV, JSON lines, Parquet, also gzipped), or "synthetic" for a made-up world that needs no data. Importing
+    the same again adds nothing.
+    """
+    clock = SystemClock()
+    source = open_source(
+        path,
+        now_ms=clock.now_ms(),
+        format=format_name,
+        mapping=parse_assignments(mapping, "--map"),
+        items=items,
+        items_mapping=parse_assignments(items_mapping, "--items-map"),
+    )
+    home.mkdir(parents=True, exist_ok=True)
+    with (
+        closing(LmdbEventLog(home / "log")) as log,
+        closing(LmdbStore(home / "state", clock)) as store,
+        _progress_bar(path.name, hidden=as_json) as progress,
+    ):
+        report = import_into(source, log, store, clock=clock, progress=progress)
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+    else:
+        _print_report(report, Console())
+
+
+@contextmanager
+def _progress_bar(name: str, *, hidden: bool) -> Iterator[run.Progress]:
+    """A bar on standard error that shows the rows read and how far the input is."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as bar:
+        task = bar.add_task(f"importing {name}", total=1.0, rows=0)
+        yield lambda rows, fraction: bar.update(task, completed=fraction, rows=rows)
+
+
+def _print_report(report: ImportReport, console: Console) -> None:
+    table = Table(title=f"Imported as {report.format}", title_justify="left")
+    table.add_column("what")
+    table.add_column("rows", justify="right")
+    table.add_column("for example", overflow="fold")
+    table.add_row("rows read", f"{report.rows_read:,}", "")
+    table.add_row("events accepted", f"{report.accepted_events:,}", "")
+    table.add_row("events known already", f"{report.duplicates:,}", "")
+    table.add_row("items", f"{report.items:,}", "")
+    table.add_row("users", f"{report.users:,}", "")
+    for reason, count in sorted(report.rejected.items(), key=lambda row: -row[1]):
+        table.add_row(f"rejected: {reason}", f"{count:,}", report.examples[reason][0].message)
+    console.print(table)

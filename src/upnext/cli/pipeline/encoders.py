@@ -1,0 +1,103 @@
+"""Step one: the models that make vectors, trained on the part of the log that is theirs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from upnext.cli.pipeline.plan import TrainSettings
+from upnext.cli.pipeline.world import World, tower_inputs
+from upnext.errors import TrainingError
+from upnext.features.item_vectors import ItemVectors
+from upnext.models.content import ContentModel, fit_content
+from upnext.models.session_encoder import SessionEncoder
+from upnext.models.tower_inputs import TowerInputs
+from upnext.models.two_tower import TwoTower, TwoTowerConfig
+from upnext.training.checkpoint import read_checkpoint
+from upnext.training.sequences import Sequences
+from upnext.training.session_loop import train_session
+from upnext.training.splits import Mask
+from upnext.training.two_tower_loop import train_two_tower
+
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[str], Callable[[int, int, str], None]]  # name of a step -> its progress callback
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Trained models, their checkpoint files, and the item vectors they give."""
+
+    session: SessionEncoder
+    two_tower: TwoTower
+    content: ContentModel | None
+    session_file: Path
+    two_tower_file: Path
+    vectors: ItemVectors
+
+
+def train_encoders(
+    world: World, train: Mask, settings: TrainSettings, folder: Path, seed: int, progress: Progress
+) -> Encoders:
+    """Trains on the events of `train`; checkpoints in `folder`, from which an interrupted run goes on."""
+    sequences = histories_of(world, train)
+    n_items = world.catalog.n_items
+    content = fit_content(world.items, settings.content)
+    session_file, two_tower_file = folder / "session.pt", folder / "two_tower.pt"
+    session = train_session(
+        sequences, n_items, settings.session, seed=seed, checkpoint=session_file, progress=progress("session encoder")
+    )
+    inputs = tower_inputs(world, content.vectors if content else None)
+    two_tower = train_two_tower(
+        sequences, inputs, settings.two_tower, seed=seed, checkpoint=two_tower_file, progress=progress("two-tower")
+    )
+    learnt = np.asarray(np.bincount(sequences.items, minlength=n_items) > 0)
+    vectors = ItemVectors(
+        session=_session_table(session, learnt),
+        user=_user_table(two_tower, learnt, described=_described(inputs.side)),
+        content=content.vectors if content else None,
+    )
+    return Encoders(session, two_tower, content, session_file, two_tower_file, vectors)
+
+
+def load_two_tower(file: Path, inputs: TowerInputs, config: TwoTowerConfig) -> TwoTower:
+    """The model of a checkpoint, in evaluation mode, over the inputs it was trained with."""
+    record = read_checkpoint(file, None)
+    if record is None:
+        raise TrainingError(f"there is no checkpoint at {file}; train a new release")
+    model = TwoTower(inputs, config)
+    try:
+        model.load_state_dict(record["model"])
+    except RuntimeError as error:
+        raise TrainingError(f"{file} does not fit the users and items of this home; train a new release") from error
+    return model.eval()
+
+
+def histories_of(world: World, mask: Mask) -> Sequences:
+    """One history per user of the world, of the events in `mask`."""
+    columns = world.columns
+    return Sequences.from_events(columns.user[mask], columns.item[mask], world.n_users)
+
+
+def _session_table(encoder: SessionEncoder, learnt: npt.NDArray[np.bool_]) -> Floats:
+    """The encoder's item table; an item it has never met has no direction, and scores like the least liked one."""
+    table = encoder.item_vectors()
+    if not learnt.all():
+        table[~learnt, :-1] = 0.0
+        table[~learnt, -1] = table[learnt, -1].min()
+    return table
+
+
+def _user_table(two_tower: TwoTower, learnt: npt.NDArray[np.bool_], described: npt.NDArray[np.bool_]) -> Floats:
+    """The item tower's vectors; zero for an item that was never met and of which nothing is known."""
+    table = two_tower.item_vectors()
+    unmet = two_tower.cold_item_vectors(np.asarray(two_tower.side.cpu().numpy())) if not learnt.all() else table
+    table[~learnt] = unmet[~learnt]
+    table[~learnt & ~described] = 0.0
+    return table
+
+
+def _described(side: Floats) -> npt.NDArray[np.bool_]:
+    described: npt.NDArray[np.bool_] = np.asarray(side).any(axis=1)
+    return described

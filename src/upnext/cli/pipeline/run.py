@@ -1,0 +1,138 @@
+"""All steps from a home's log to a new release, in order."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from upnext.cli.pipeline.backfill import backfill
+from upnext.cli.pipeline.compression import CompressedRanker, train_and_compress
+from upnext.cli.pipeline.encoders import Encoders, train_encoders
+from upnext.cli.pipeline.indexes import TunedIndexes, build_indexes
+from upnext.cli.pipeline.lists import ranker_lists
+from upnext.cli.pipeline.plan import SplitName, TrainSettings, split_of
+from upnext.cli.pipeline.rehearsal import crowd_of, histories_at, rehearse
+from upnext.cli.pipeline.world import World, load_world
+from upnext.cli.pipeline.write import ReleaseFacts, write_release
+from upnext.clock import SystemClock
+from upnext.compress.step import check_session_step, session_step_graph
+from upnext.features.session_stepper import GraphStepper
+from upnext.ingest.log_interface import EventLog
+from upnext.release.onnx_session import open_session
+from upnext.release.release import Release
+from upnext.settings import Settings
+from upnext.store.interface import Store
+from upnext.training.checkpoint import digest_of
+from upnext.training.splits import Split, interactions
+
+_WARM_UP_SUBJECTS = 200
+
+
+class Steps(Protocol):
+    """Shows a person how far each step is."""
+
+    def step(self, name: str) -> AbstractContextManager[Callable[[int, int, str], None]]:
+        """Inside, what is returned takes (done, in all, a remark)."""
+
+
+class TrainingRun:
+    """One run over one home. Interrupted and run again with the same settings, it goes on where it was."""
+
+    def __init__(
+        self, home: Path, store: Store, event_log: EventLog, settings: Settings, train: TrainSettings, seed: int,
+        steps: Steps,
+    ) -> None:  # fmt: skip
+        self._home = home
+        self._store = store
+        self._event_log = event_log
+        self._settings = settings
+        self._train = train
+        self._seed = seed
+        self._steps = steps
+
+    def release(self, dataset: str, split_name: SplitName, *, hold_out: bool) -> Release:
+        """Trains, compresses, writes a release and fills the store for it. Raises before anything is written."""
+        with self._steps.step("reading the log") as progress:
+            world = load_world(self._event_log, self._store, lambda done, total: progress(done, total, "events"))
+        split = split_of(world.columns, split_name, hold_out=hold_out)
+        folder = self._home / "training" / self._digest(world, split)[:16]
+        encoders = self._encoders(world, split, folder)
+        step_graph = session_step_graph(encoders.session)
+        check_session_step(step_graph, encoders.session, seed=self._seed)
+        stepper = self._stepper(world, encoders, step_graph)
+        tuned = self._indexes(world, split, encoders)
+        ranker, retrieved_share = self._ranker(world, split, encoders, tuned, stepper, folder)
+        everything = crowd_of(world, interactions(world.columns), self._settings)
+        rehearsal = rehearse(world, encoders.vectors, tuned.indexes, everything, None, stepper, self._settings)
+        facts = ReleaseFacts(
+            encoders=stepper.encoders,
+            dataset=dataset,
+            split=split_name,
+            hold_out=hold_out,
+            seed=self._seed,
+            log_sequence=world.log_sequence,
+            retrieved_share=retrieved_share,
+            two_tower=self._train.two_tower,
+            warm_up=self._warm_up(world),
+        )
+        with self._steps.step("writing the release"):
+            release = write_release(
+                self._home / "releases", SystemClock(), world=world, encoders=encoders, tuned=tuned, crowd=everything,
+                ranker=ranker, spec=rehearsal.funnel.assembler.spec, step_graph=step_graph,
+                facts=facts,
+            )  # fmt: skip
+        with self._steps.step("states and vectors of all users") as progress:
+            backfill(
+                world, self._store, facts.encoders, encoders.session, encoders.two_tower, self._settings.state, progress
+            )
+        return release
+
+    def _encoders(self, world: World, split: Split, folder: Path) -> Encoders:
+        with self._steps.step("session encoder") as session, self._steps.step("two-tower") as two_tower:
+            bars = {"session encoder": session, "two-tower": two_tower}
+            return train_encoders(world, split.train, self._train, folder, self._seed, bars.__getitem__)
+
+    def _stepper(self, world: World, encoders: Encoders, graph: bytes) -> GraphStepper:
+        assert encoders.vectors.session is not None
+        name = digest_of(graph, encoders.vectors.session.tobytes(), encoders.two_tower_file.read_bytes())[:16]
+        return GraphStepper(open_session(graph), encoders.vectors.session, world.catalog, name)
+
+    def _indexes(self, world: World, split: Split, encoders: Encoders) -> TunedIndexes:
+        users = np.unique(world.columns.user[split.train]).astype(np.int32)
+        n_queries = min(self._train.index.queries, len(users))
+        some = np.sort(np.random.default_rng(self._seed).choice(users, n_queries, replace=False))
+        now = histories_at(world, split.train, some, encoders.session, encoders.two_tower)
+        ones = np.ones((len(some), 1), np.float32)
+        queries = {"session": np.hstack([now.session_vectors, ones]), "user": now.user_vectors}
+        with self._steps.step("indexes") as progress:
+            return build_indexes(encoders.vectors, queries, self._settings.retrieval, self._seed, progress)
+
+    def _ranker(
+        self, world: World, split: Split, encoders: Encoders, tuned: TunedIndexes, stepper: GraphStepper, folder: Path
+    ) -> tuple[CompressedRanker, float]:
+        crowd = crowd_of(world, split.train, self._settings)
+        replay = rehearse(world, encoders.vectors, tuned.indexes, crowd, None, stepper, self._settings)
+        users = np.unique(world.columns.user[split.ranker]).astype(np.int32)
+        replay.begin(histories_at(world, split.train, users, encoders.session, encoders.two_tower))
+        with self._steps.step("ranker lists") as progress:
+            lists, retrieved_share = ranker_lists(
+                world, replay, split.ranker, self._train.lists.most, self._seed, progress
+            )
+        with self._steps.step("ranker") as progress:
+            return train_and_compress(lists, self._train, folder, self._seed, progress), retrieved_share
+
+    def _warm_up(self, world: World) -> list[str]:
+        """The subjects of the newest events: the likeliest to come."""
+        newest = world.columns.user[::-1][: 20 * _WARM_UP_SUBJECTS]
+        users = list(dict.fromkeys(newest.tolist()))[:_WARM_UP_SUBJECTS]
+        return [world.columns.users[user] for user in users]
+
+    def _digest(self, world: World, split: Split) -> str:
+        """Names the run: the same data, split, settings and seed find each other's checkpoints."""
+        columns = world.columns
+        parts = (columns.user, columns.item, columns.timestamp_ms, split.train, split.ranker, world.catalog.keys)
+        settings = msgspec.json.encode([self._train, self._settings.retrieval, self._settings.trends, self._seed])
+        return digest_of(settings, *(np.ascontiguousarray(part).tobytes() for part in parts))

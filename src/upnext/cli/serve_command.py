@@ -1,0 +1,34 @@
+"""`upnext serve`: the HTTP server over a home folder."""
+
+import os
+from pathlib import Path
+
+import click
+
+from upnext.cli.options import home_option, set_option
+from upnext.release.releases import Releases
+from upnext.serve.server import run_server
+from upnext.settings import load_settings
+
+
+@click.command("serve")
+@home_option
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 8080]")
+@click.option("--workers", type=int, help="Worker processes; one per core is right.  [default: 1]")
+@set_option
+def serve_command(
+    home: Path, host: str | None, port: int | None, workers: int | None, overrides: tuple[str, ...]
+) -> None:
+    """Serve the active release of HOME. /readyz turns green once it is warm.
+
+    \b
+    Example:
+      upnext serve --home shop --workers 2
+      curl -s localhost:8080/v1/recommend -d '{"user_id": "42", "k": 10}'
+    """
+    given = {"serve.host": host, "serve.port": port, "serve.workers": workers}
+    merged = [*overrides, *(f"{name}={value}" for name, value in given.items() if value is not None)]
+    settings = load_settings(home, os.environ, merged)
+    Releases(home).open_active()  # fails here, in words, rather than in every worker
+    run_server(home, settings)

@@ -1,0 +1,120 @@
+"""The contract of an event: JSON bytes or a ready `Event` in, an accepted one or the reason against it out."""
+
+import math
+import uuid
+from collections.abc import Callable
+
+import msgspec
+
+from upnext.contracts.fields import Attributes, Int64, check_entries, check_id, check_length, check_moment
+from upnext.contracts.json_body import decode_many, decode_one
+from upnext.domain.event import ACTION_CODE, ACTIONS, NEEDS_ITEM, Event
+from upnext.errors import ContractError
+
+MAX_QUERY_CHARS = 1_024
+
+
+class _EventOnWire(msgspec.Struct):
+    """An event as JSON spells it; unknown fields are ignored, so producers may run ahead of the server."""
+
+    action: str | None = None
+    event_id: str | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    item_id: str | None = None
+    timestamp_ms: Int64 | None = None
+    request_id: str | None = None
+    value: float | None = None
+    query: str | None = None
+    context: Attributes | None = None
+    tenant: str = "default"
+    consent: bool = True
+    producer: str = ""
+
+
+_ONE = msgspec.json.Decoder(_EventOnWire)
+_MANY = msgspec.json.Decoder(list[_EventOnWire])
+
+
+def decode_event(raw: bytes, *, now_ms: int, event_id: Callable[[], str] | None = None) -> Event:
+    """The event in `raw`, one JSON object in UTF-8.
+
+    A missing `timestamp_ms` is `now_ms`; a missing `event_id` is made by `event_id()`, by default a random UUID in
+    hexadecimal. Raises `ContractError` with a reason and a path, and nothing else, whatever the bytes.
+    """
+    return decode_one(raw, _ONE, _acceptor(now_ms, event_id))
+
+
+def decode_events(raw: bytes, *, now_ms: int, event_id: Callable[[], str] | None = None) -> list[Event | ContractError]:
+    """The events of a body: one object, an array of objects, or `{"events": [...]}`; see `decode_event`.
+
+    One entry per event in their order; a `ContractError` (`$[3].item_id`) stands for each that was refused, and one
+    alone for a body that cannot be read. Never raises.
+    """
+    return decode_many(raw, "events", _ONE, _MANY, _acceptor(now_ms, event_id))
+
+
+def check_event(event: Event, *, now_ms: int) -> None:
+    """Raises `ContractError` unless the event keeps the contract, however it came in.
+
+    Known action; a user or a session; an item where the action needs one; ids of 1 to 256 bytes; a finite value; a
+    date in milliseconds that is at most five minutes ahead of `now_ms`.
+    """
+    if event.action not in ACTION_CODE:
+        message = f"$.action {event.action[:64]!r} is unknown; use one of {', '.join(ACTIONS)}"
+        raise ContractError("unknown_action", message, "$.action")
+    if event.user_id is None and event.session_id is None:
+        raise ContractError("missing_subject", "neither user_id nor session_id is given; send at least one", "$")
+    if event.item_id is not None:
+        check_id(event.item_id, "$.item_id")
+    elif event.action in NEEDS_ITEM:
+        raise ContractError("missing_item", f"$.item_id is missing, which {event.action} needs; send it", "$.item_id")
+    check_moment(event.timestamp_ms, now_ms, "$.timestamp_ms")
+    check_id(event.event_id, "$.event_id")
+    if event.user_id is not None:
+        check_id(event.user_id, "$.user_id")
+    if event.session_id is not None:
+        check_id(event.session_id, "$.session_id")
+    if event.value is not None and not math.isfinite(event.value):
+        raise ContractError("value_not_finite", f"$.value is {event.value}; send a number or leave it out", "$.value")
+    if event.context:
+        check_entries(len(event.context), "$.context")
+    if event.tenant != "default":
+        check_id(event.tenant, "$.tenant")
+    if event.request_id is not None:
+        check_id(event.request_id, "$.request_id")
+    if event.query is not None:
+        check_length(event.query, MAX_QUERY_CHARS, "$.query")
+    if event.producer:
+        check_id(event.producer, "$.producer")
+
+
+def _acceptor(now_ms: int, event_id: Callable[[], str] | None) -> Callable[[_EventOnWire], Event]:
+    new_id = event_id or _random_id
+
+    def accept(wire: _EventOnWire) -> Event:
+        if wire.action is None:
+            raise ContractError("missing_action", "$.action is missing; say what happened", "$.action")
+        event = Event(
+            event_id=new_id() if wire.event_id is None else wire.event_id,
+            action=wire.action,
+            timestamp_ms=now_ms if wire.timestamp_ms is None else wire.timestamp_ms,
+            user_id=wire.user_id,
+            session_id=wire.session_id,
+            item_id=wire.item_id,
+            request_id=wire.request_id,
+            value=wire.value,
+            query=wire.query,
+            context=wire.context or {},
+            tenant=wire.tenant,
+            consent=wire.consent,
+            producer=wire.producer,
+        )
+        check_event(event, now_ms=now_ms)
+        return event
+
+    return accept
+
+
+def _random_id() -> str:
+    return uuid.uuid4().hex

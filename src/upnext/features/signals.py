@@ -1,0 +1,67 @@
+"""What a request knows of its user beyond stored vectors, worked out once for both retrieval and ranking."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from upnext.catalog.catalog import Catalog
+from upnext.features.item_vectors import ItemVectors
+from upnext.features.user_view import UserView
+from upnext.state.covisits import Covisits
+
+Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+_LOOK_BACK = 5  # newest interactions that covisits and profiles start from
+_FADE = 0.6  # weight of each next older one
+_WEIGHTS: Floats = (_FADE ** np.arange(_LOOK_BACK)).astype(np.float32)
+
+
+@dataclass(slots=True)
+class Signals:
+    """Absence is empty arrays: no recent item, no covisit known, no text."""
+
+    recent_rows: Rows  # newest first, distinct, at most 5
+    covisit_rows: Rows  # what tends to follow them, best first
+    covisit_scores: Floats
+    covisit_last_rows: Rows  # what tends to follow the newest alone
+    covisit_last_scores: Floats
+    genre_profile: Floats  # (n_genres + 1,) share of each primary genre in recent interactions; the last stays 0
+    content_profile: Floats  # (dim,) unit vector of the recent items' text, or empty
+
+
+def signals_of(view: UserView, catalog: Catalog, vectors: ItemVectors, covisits: Covisits) -> Signals:
+    """The signals of one user at this moment."""
+    recent = _newest_distinct(view.recent_rows, _LOOK_BACK)
+    weights = _WEIGHTS[: len(recent)]
+    last_rows, last_scores = covisits.after(recent[:1], weights[:1])
+    if len(recent) > 1:
+        rows, scores = covisits.after(recent, weights)
+    else:
+        rows, scores = last_rows, last_scores
+    return Signals(
+        recent, rows, scores, last_rows, last_scores,
+        _genre_profile(view.recent_rows, catalog),
+        _content_profile(recent, weights, vectors.content),
+    )  # fmt: skip
+
+
+def _newest_distinct(rows: Rows, most: int) -> Rows:
+    newest = list(dict.fromkeys(rows[: -4 * most - 1 : -1].tolist()))
+    return np.array(newest[:most], np.int32)
+
+
+def _genre_profile(recent_rows: Rows, catalog: Catalog) -> Floats:
+    profile = np.zeros(len(catalog.genres) + 1, np.float32)
+    if len(recent_rows):
+        counts = np.bincount(catalog.genre.take(recent_rows) + 1, minlength=len(profile))  # the first: of no genre
+        np.divide(counts[1:], len(recent_rows), out=profile[:-1], casting="same_kind")
+    return profile
+
+
+def _content_profile(recent: Rows, weights: Floats, content: Floats | None) -> Floats:
+    if content is None or not len(recent):
+        return np.empty(0, np.float32)
+    profile = weights @ content[recent]
+    norm = float(np.sqrt(profile @ profile))
+    return profile / np.float32(norm) if norm > 0 else np.empty(0, np.float32)

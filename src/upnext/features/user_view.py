@@ -1,0 +1,45 @@
+"""One user as a release sees them at one moment: state in item rows, vectors, and what follows from both.
+
+The single input of retrieval, feature assembly and rules, in serving, training and evaluation alike.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from upnext.catalog.catalog import Catalog
+from upnext.state.user_state import UserState, UserVectors
+
+Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+_NO_ROWS: Rows = np.empty(0, np.int32)
+_NO_FLOATS: Floats = np.empty(0, np.float32)
+
+
+@dataclass(slots=True)
+class UserView:
+    """A user for whom nothing is known has the default view. Items that the release does not have are left out."""
+
+    n_interactions: int = 0
+    last_ms: int = 0  # time of the latest event, 0 for none
+    recent_rows: Rows = field(default_factory=lambda: _NO_ROWS)  # (≤ 50,) newest last
+    seen_rows: Rows = field(default_factory=lambda: _NO_ROWS)  # (n_seen,) in no particular order
+    user_vector: Floats = field(default_factory=lambda: _NO_FLOATS)  # (dim,) or empty
+    session_vector: Floats = field(default_factory=lambda: _NO_FLOATS)  # (dim,) or empty
+    state_version: int = 0
+
+    @classmethod
+    def of(cls, state: UserState, vectors: UserVectors | None, catalog: Catalog) -> "UserView":
+        """The view of a stored state; vectors may be absent."""
+        recent = catalog.rows_of(state.recent_keys)
+        seen = catalog.rows_of(state.seen)
+        return cls(
+            n_interactions=state.n_interactions,
+            last_ms=state.last_ms,
+            recent_rows=recent[recent >= 0],
+            seen_rows=seen[seen >= 0],
+            user_vector=vectors.user_vector if vectors else _NO_FLOATS,
+            session_vector=vectors.session_vector if vectors else _NO_FLOATS,
+            state_version=state.state_version,
+        )

@@ -1,0 +1,65 @@
+"""The answer to one request: always a ranking it could be served from, replaced by each stage with a better one."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+TIERS = ("popular", "fast", "full")  # from the worst to the best
+
+
+@dataclass(slots=True, frozen=True)
+class Ranked:
+    """Items in the order a stage put them, best first, before any rule."""
+
+    tier: str
+    rows: Rows  # (n,) distinct
+    scores: Floats  # (n,) of the stage's own scale
+    sources: npt.NDArray[np.uint8]  # (n,) a bit for every source that returned the item
+
+
+@dataclass(slots=True)
+class Degraded:
+    """A stage that did not contribute, and why: deadline, error, absent."""
+
+    stage: str
+    why: str
+
+
+@dataclass(slots=True)
+class Answer:
+    """Written by one worker thread, read by the event loop at any moment. `ranked` never gets worse.
+
+    No lock is needed: fields are only replaced and lists only grow. `seen_rows` is set before any ranking made with it
+    is offered, so whoever reads `ranked` first never holds a ranking against seen items older than its own.
+    """
+
+    ranked: Ranked
+    below: list[Ranked] = field(default_factory=list)  # what was held before, best last
+    degraded: list[Degraded] = field(default_factory=list)
+    timing_ms: dict[str, float] = field(default_factory=dict)  # of each stage that is through
+    slate: "Slate | None" = None  # set once, when all stages are through
+    state_version: int = 0
+    seen_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def offer(self, ranked: Ranked) -> None:
+        """Takes a ranking of a tier at least as good as the one held; a worse or empty one is ignored."""
+        if len(ranked.rows) and TIERS.index(ranked.tier) >= TIERS.index(self.ranked.tier):
+            self.below.append(self.ranked)
+            self.ranked = ranked
+
+    def degrade(self, stage: str, why: str) -> None:
+        """Notes that `stage` did not contribute."""
+        self.degraded.append(Degraded(stage, why))
+
+
+@dataclass(slots=True, frozen=True)
+class Slate:
+    """What leaves: at most k items after the rules, best first."""
+
+    tier: str
+    rows: Rows
+    scores: Floats
+    sources: npt.NDArray[np.uint8]

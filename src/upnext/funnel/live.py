@@ -1,0 +1,81 @@
+"""A release opened for requests: its parts by name, the funnel over them, and its readers of state."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from upnext.catalog.catalog import Catalog
+from upnext.clock import Clock, Deadline
+from upnext.errors import ReleaseError
+from upnext.features.item_vectors import ItemVectors
+from upnext.features.session_stepper import GraphStepper
+from upnext.features.user_view import UserView
+from upnext.funnel.funnel import Funnel
+from upnext.funnel.ranking.ranker import GraphRanker
+from upnext.funnel.retrieval.sources import Indexes
+from upnext.index import open_index
+from upnext.release.onnx_session import open_session
+from upnext.release.release import Release
+from upnext.settings import Settings
+from upnext.state.apply import read_user
+from upnext.state.crowd import Crowd
+from upnext.store.interface import Store
+
+SPACES = ("session", "user", "content")
+
+
+@dataclass(frozen=True)
+class Live:
+    """Everything a worker needs of one release. Immutable but for the crowd, which its follower moves."""
+
+    release_id: str
+    funnel: Funnel
+    stepper: GraphStepper | None
+    log_sequence: int  # last event of the log that the crowd has counted when the release was made
+    warm_up: tuple[str, ...]  # subjects to send through the funnel before the first request
+
+    def view(self, subject: str | None, store: Store, deadline: Deadline) -> UserView:
+        """What is known of a subject now; the default view for None. Raises `StoreError`."""
+        if subject is None:
+            return UserView()
+        state, vectors = read_user(subject, store, self.stepper, deadline)
+        return UserView.of(state, vectors, self.funnel.catalog)
+
+
+def open_live(release: Release, settings: Settings, clock: Clock) -> Live:
+    """Opens all parts of a verified release by memory map. Raises `ReleaseError` where they do not fit together."""
+    catalog = Catalog.open(release.array, release.json)
+    vectors = ItemVectors(
+        **{space: np.asarray(release.array(f"vectors.{space}")) for space in SPACES if f"vectors.{space}" in release}
+    )
+    indexes = Indexes(
+        **{space: open_index(release.path(f"index.{space}")) for space in SPACES if f"index.{space}" in release}
+    )
+    crowd = Crowd(catalog.n_items, settings)
+    crowd.load(release.array)
+    facts = release.json("facts")
+    funnel = Funnel(catalog, vectors, indexes, crowd, _ranker(release, settings), settings, clock)
+    if "ranker.spec" in release and release.json("ranker.spec")["digest"] != funnel.assembler.spec.digest():
+        raise ReleaseError(
+            f"release {release.id} was made for other ranker inputs than this version assembles; train a new one"
+        )
+    stepper = None
+    if "session_step" in release and vectors.session is not None:
+        graph = open_session(release.path("session_step"))
+        stepper = GraphStepper(graph, vectors.session, catalog, facts["encoders"])
+    return Live(release.id, funnel, stepper, facts["log_sequence"], tuple(facts["warm_up"]))
+
+
+def _ranker(release: Release, settings: Settings) -> GraphRanker | None:
+    if "ranker.exits" not in release:
+        return None
+    exits = release.json("ranker.exits")
+    graphs = {name: open_session(release.path(f"ranker.{name}")) for name in exits["names"]}
+    if settings.ranking.exit and settings.ranking.exit not in graphs:
+        raise ReleaseError(
+            f"ranking.exit is {settings.ranking.exit!r}, but release {release.id} has {', '.join(graphs)}; "
+            "change the setting"
+        )
+    return GraphRanker(
+        graphs, release.array("ranker.item_hidden"), default_exit=exits["default"], chunk=settings.ranking.chunk
+    )

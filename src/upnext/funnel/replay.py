@@ -1,0 +1,137 @@
+"""A funnel in a world of its own, moved by recorded events instead of requests: for training lists and evaluation.
+
+Everything it asks of the funnel goes through the code that serves requests.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from upnext.clock import Deadline, SystemClock
+from upnext.domain.identity import Keys
+from upnext.features.session_stepper import GraphStepper
+from upnext.features.signals import Signals, signals_of
+from upnext.features.user_view import UserView
+from upnext.funnel.answer import Answer
+from upnext.funnel.funnel import Funnel, best_first
+from upnext.funnel.request import SlateRequest
+from upnext.funnel.retrieval.merge import Candidates
+from upnext.settings import StateSettings
+
+Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Where the users stand when the replay begins; a user owns `rows[offsets[u]:offsets[u + 1]]`, oldest first.
+
+    offsets (n_users + 1,) int64; rows, times_ms (n_events,). `slots` (n_users,) int32: the user's place in the vector
+    arrays, -1 for none: session_vectors (n, dim), hidden (n, state_size), user_vectors (n, dim or 0).
+    """
+
+    offsets: npt.NDArray[np.int64]
+    rows: Rows
+    times_ms: npt.NDArray[np.int64]
+    slots: Rows
+    session_vectors: Floats
+    hidden: Floats
+    user_vectors: Floats
+
+
+class Replay:
+    """Users by index, as in the columns of a log. One thread."""
+
+    def __init__(self, funnel: Funnel, stepper: GraphStepper | None, visitors: Keys, settings: StateSettings) -> None:
+        """`visitors` (n_users,): keys of the subjects. The funnel's crowd must be the replay's alone."""
+        self.funnel = funnel
+        self._stepper = stepper
+        self._visitors = visitors.tolist()
+        self._settings = settings
+        self._histories: Histories | None = None
+        self._views: dict[int, UserView] = {}
+        self._hidden: dict[int, Floats] = {}
+        self._never = Deadline.never(SystemClock())
+
+    def begin(self, histories: Histories) -> None:
+        """The users stand where `histories` leave them; the crowd is left as it is."""
+        self._histories = histories
+        self._views.clear()
+        self._hidden.clear()
+
+    def observe(self, user: int, session: int, row: int, timestamp_ms: int, *, tracked: bool = True) -> None:
+        """One interaction with an item becomes known. Users not `tracked` move the crowd only."""
+        self.funnel.crowd.observe(self._visitors[user], session, row, timestamp_ms)
+        if not tracked:
+            return
+        view = self.view(user)
+        stepped = self._stepper.step_row(self._hidden[user], row) if self._stepper else None
+        if stepped is not None:
+            self._hidden[user] = stepped[0]
+        self._views[user] = replace(
+            view,
+            n_interactions=view.n_interactions + 1,
+            last_ms=max(view.last_ms, timestamp_ms),
+            recent_rows=np.append(view.recent_rows, np.int32(row))[-self._settings.recent_events :],
+            seen_rows=view.seen_rows if row in view.seen_rows else np.append(view.seen_rows, np.int32(row)),
+            session_vector=stepped[1] if stepped is not None else view.session_vector,
+            state_version=view.state_version + 1,
+        )
+
+    def view(self, user: int) -> UserView:
+        """The user as the funnel would see them now."""
+        known = self._views.get(user)
+        if known is not None:
+            return known
+        self._hidden[user] = np.empty(0, np.float32)
+        view = UserView()
+        if self._histories is not None:
+            view = self._from_history(user, self._histories)
+        self._views[user] = view
+        return view
+
+    def _from_history(self, user: int, histories: Histories) -> UserView:
+        begin, end = int(histories.offsets[user]), int(histories.offsets[user + 1])
+        rows, slot = histories.rows[begin:end], int(histories.slots[user])
+        view = UserView(n_interactions=end - begin, state_version=end - begin)
+        if begin < end:
+            view.last_ms = int(histories.times_ms[end - 1])
+            view.recent_rows = rows[-self._settings.recent_events :]
+            view.seen_rows = np.unique(rows)
+        if slot >= 0:
+            view.session_vector = histories.session_vectors[slot]
+            view.user_vector = histories.user_vectors[slot]
+            self._hidden[user] = histories.hidden[slot]
+        return view
+
+    def retrieve(self, user: int) -> tuple[UserView, Signals, Candidates]:
+        """Stage one for a user, now."""
+        funnel, view = self.funnel, self.view(user)
+        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
+        answer, request = self._question(k=1)
+        answer.seen_rows = view.seen_rows
+        return view, signals, funnel.candidates(view, signals, request, answer, self._never)
+
+    def retrieved(self, user: int, k: int) -> Rows:
+        """The first `k` rows after retrieval, in its order."""
+        return self.retrieve(user)[2].rows[:k]
+
+    def ranked(self, user: int, k: int) -> Rows:
+        """The first `k` rows after ranking, without rules but the one against seen items."""
+        view, signals, candidates = self.retrieve(user)
+        if not len(candidates.rows):
+            return candidates.rows
+        scores = self.funnel.score(view, signals, candidates.rows, candidates.sources)
+        return candidates.rows[best_first(scores)[:k]]
+
+    def slate(self, user: int, k: int) -> Rows:
+        """The rows of the slate as served: all stages, all rules, topped up."""
+        answer, request = self._question(k)
+        view = self.view(user)
+        self.funnel.run(request, answer, lambda _: view, self._never)
+        assert answer.slate is not None
+        return answer.slate.rows
+
+    def _question(self, k: int) -> tuple[Answer, SlateRequest]:
+        return Answer(self.funnel.popular()), SlateRequest(subject=None, k=k)

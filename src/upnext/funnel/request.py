@@ -1,0 +1,21 @@
+"""What a request asks of the funnel, in item rows; knows nothing of JSON."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int32]
+_NO_ROWS: Rows = np.empty(0, np.int32)
+
+
+@dataclass(slots=True, frozen=True)
+class SlateRequest:
+    """One slate of `k` items for one subject (None: nobody in particular)."""
+
+    subject: str | None
+    k: int
+    surface: str = ""
+    mode: str = ""  # scroll, browse or dwell: how deep a look is worth its time
+    exclude_rows: Rows = field(default_factory=lambda: _NO_ROWS)
+    allowed: npt.NDArray[np.bool_] | None = None  # (n_items,); None: every available item

@@ -1,0 +1,106 @@
+"""The last stage: whatever leaves, at whatever tier, has been through here. Arrays in, a slate out; never waits."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from upnext.catalog.catalog import Catalog
+from upnext.features.scratch import Scratch
+from upnext.funnel.answer import Ranked, Slate
+from upnext.funnel.request import SlateRequest
+from upnext.funnel.reranking import rules
+from upnext.settings import RerankingSettings
+
+Rows = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+
+
+class Reranker:
+    """The rules of one release's catalogue."""
+
+    def __init__(self, catalog: Catalog, settings: RerankingSettings) -> None:
+        self._catalog = catalog
+        self._settings = settings
+        self._scratch = Scratch(catalog.n_items)
+        self.blocked = self._known(settings.blocked)
+        self._pinned = self._known(settings.pinned)
+        self.allowed: Mask = np.array(catalog.available)
+        self.allowed[self.blocked] = False
+
+    def _known(self, item_ids: Iterable[str]) -> Rows:
+        rows = [self._catalog.row_of(item_id) for item_id in item_ids]
+        return np.array([row for row in rows if row >= 0], np.int32)
+
+    def keep(self, rows: Rows, request: SlateRequest, seen_rows: Rows) -> Mask:
+        """(n_rows,) bool: which may leave in a slate for this request."""
+        kept = self.allowed.take(rows)
+        if request.allowed is not None:
+            kept &= request.allowed.take(rows)
+        if self._settings.drop_seen and len(seen_rows):
+            kept &= self._scratch.outside(rows, seen_rows)
+        if len(request.exclude_rows):
+            kept &= self._scratch.outside(rows, request.exclude_rows)
+        return kept
+
+    def slate(
+        self, ranked: Ranked, request: SlateRequest, seen_rows: Rows, now_ms: int, below: Iterable[Ranked] = ()
+    ) -> Slate:
+        """`ranked` after all rules, cut to `request.k`, topped up from the rankings `below` where it would be short."""
+        kept = self._kept(ranked, request, seen_rows)
+        if len(kept.rows) < request.k:
+            kept = self._topped_up(kept, request, seen_rows, below)
+        order = self._order(kept.rows, request.k, now_ms)
+        slate = Slate(kept.tier, kept.rows.take(order), kept.scores.take(order), kept.sources.take(order))
+        return self._pin(slate, request, seen_rows) if len(self._pinned) else slate
+
+    def _kept(self, ranked: Ranked, request: SlateRequest, seen_rows: Rows) -> Ranked:
+        keep = self.keep(ranked.rows, request, seen_rows)
+        if keep.all():
+            return ranked
+        return Ranked(ranked.tier, ranked.rows[keep], ranked.scores[keep], ranked.sources[keep])
+
+    def _topped_up(self, kept: Ranked, request: SlateRequest, seen_rows: Rows, below: Iterable[Ranked]) -> Ranked:
+        for lower in below:
+            kept = self._joined(kept, self._kept(lower, request, seen_rows))
+            if len(kept.rows) >= request.k:
+                break
+        return kept
+
+    def _joined(self, better: Ranked, lower: Ranked) -> Ranked:
+        """`better`, then what `lower` has beside it; the tier stays that of the better, unless it is empty."""
+        if not len(better.rows):
+            return lower
+        new = self._scratch.outside(lower.rows, better.rows)
+        return Ranked(
+            better.tier,
+            np.concatenate([better.rows, lower.rows[new]]),
+            np.concatenate([better.scores, lower.scores[new]]),
+            np.concatenate([better.sources, lower.sources[new]]),
+        )
+
+    def _order(self, rows: Rows, k: int, now_ms: int) -> npt.NDArray[np.intp]:
+        """(≤ k,) positions in `rows`, best first."""
+        settings, catalog = self._settings, self._catalog
+        reach = k + settings.genre_lookahead if settings.genre_gap else k  # as far down as spacing looks
+        rows = rows[: reach + settings.fresh_places + settings.promoted_places]  # boosts bring nothing up from below
+        order = rules.boosted(
+            catalog.published_ms.take(rows), catalog.promoted.take(rows), now_ms,
+            fresh_ms=settings.fresh_ms, fresh_places=settings.fresh_places, promoted_places=settings.promoted_places,
+        )  # fmt: skip
+        if order is None:
+            order = np.arange(len(rows))
+        if settings.genre_gap == 0:
+            return order[:k]
+        genres = catalog.genre.take(rows.take(order[:reach])).tolist()
+        return order.take(rules.spaced(genres, k, gap=settings.genre_gap, lookahead=settings.genre_lookahead))
+
+    def _pin(self, slate: Slate, request: SlateRequest, seen_rows: Rows) -> Slate:
+        """Pins first. One that was not in the slate has no score and no source."""
+        pins = self._pinned[self.keep(self._pinned, request, seen_rows)]
+        before = slate.rows.tolist()
+        rows = rules.with_pins(before, pins.tolist(), request.k)
+        place = {row: at for at, row in enumerate(before)}
+        at = np.array([place.get(row, -1) for row in rows], np.intp)  # -1: the zero at the end
+        scores, sources = np.append(slate.scores, np.float32(0)), np.append(slate.sources, np.uint8(0))
+        return Slate(slate.tier, np.array(rows, np.int32), scores[at], sources[at])

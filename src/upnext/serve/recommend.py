@@ -1,0 +1,159 @@
+"""POST /v1/recommend and /v1/rank: from the wire to the funnel and back, inside the deadline."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from starlette.types import Receive, Scope
+
+from upnext.clock import Deadline
+from upnext.domain.identity import keys_of, subject_of
+from upnext.features.signals import signals_of
+from upnext.features.spec import SOURCE_BIT, SOURCES
+from upnext.funnel.answer import Answer, Slate
+from upnext.funnel.live import Live
+from upnext.funnel.request import SlateRequest
+from upnext.metrics.recorder import Metrics
+from upnext.serve.engine import Engine
+from upnext.serve.http import failure, new_request_id, read_body
+from upnext.serve.messages import (
+    DegradedStage,
+    RankedItem,
+    RankRequest,
+    RankResponse,
+    RecommendRequest,
+    RecommendResponse,
+    SlateItem,
+    decoded,
+)
+
+_SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(256)]
+_recommend_decoder = msgspec.json.Decoder(RecommendRequest)
+_rank_decoder = msgspec.json.Decoder(RankRequest)
+
+
+def live_or_503(engine: Engine) -> Live:
+    """The release in force. Raises `RequestError` 503 while there is none."""
+    live = engine.live
+    if live is None:
+        raise failure(503, "not_ready", "no release is in force yet; wait for /readyz to turn green")
+    return live
+
+
+class Recommend:
+    """Slates."""
+
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+        self._engine = engine
+        self._metrics = metrics
+
+    async def recommend(self, scope: Scope, receive: Receive) -> RecommendResponse:
+        """The best slate that the budget allows; at the deadline, what the answer holds."""
+        engine = self._engine
+        begin_ms = engine.clock.monotonic_ms()
+        live = live_or_503(engine)
+        body = decoded(_recommend_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
+        budget = engine.settings.budget
+        deadline = Deadline(engine.clock, begin_ms + (body.budget_ms or budget.full_ms))
+        request = _slate_request(body, live)
+        answer = Answer(live.funnel.popular())
+
+        def job() -> None:
+            answer.timing_ms["queue"] = engine.clock.monotonic_ms() - begin_ms
+            engine.answer(live, request, answer, deadline)
+
+        if not await engine.compute.run(job, deadline):
+            answer.degrade("funnel", "deadline")
+        slate = answer.slate or live.funnel.finish(request, answer)
+        timing = {**answer.timing_ms, "total": engine.clock.monotonic_ms() - begin_ms}
+        self._count(slate.tier, timing, answer)
+        return RecommendResponse(
+            request_id=new_request_id(),
+            items=items_of(slate, live, body.explain),
+            tier=slate.tier,
+            route="live",
+            degraded=[DegradedStage(each.stage, each.why) for each in answer.degraded],
+            release=live.release_id,
+            state_version=answer.state_version,
+            timing_ms={stage: round(ms, 3) for stage, ms in timing.items()},
+        )
+
+    def _count(self, tier: str, timing: dict[str, float], answer: Answer) -> None:
+        self._metrics.count_request(tier, "live")
+        for stage, ms in timing.items():
+            self._metrics.observe_stage(stage, ms)
+        for each in answer.degraded:
+            self._metrics.count_degraded(each.stage, each.why)
+
+    async def rank(self, scope: Scope, receive: Receive) -> RankResponse:
+        """The caller's items in the ranker's order; at the deadline, in the caller's."""
+        engine = self._engine
+        begin_ms = engine.clock.monotonic_ms()
+        live = live_or_503(engine)
+        body = decoded(_rank_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
+        deadline = Deadline(engine.clock, begin_ms + (body.budget_ms or engine.settings.budget.full_ms))
+        item_ids = list(dict.fromkeys(body.items))
+        all_rows = live.funnel.catalog.rows_of(keys_of(item_ids))
+        known = np.flatnonzero(all_rows >= 0)
+        scores = np.linspace(1.0, 0.0, len(known), endpoint=False, dtype=np.float32)
+        ranked: list[Any] = []
+
+        def job() -> None:
+            view = live.view(subject_of(body.user_id, body.session_id), engine.store, deadline)
+            funnel = live.funnel
+            signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
+            sources = np.full(len(known), SOURCE_BIT["caller"], np.uint8)
+            ranked.append(funnel.score(view, signals, all_rows[known], sources))
+
+        reached = live.funnel.ranker is not None and len(known) > 0 and await engine.compute.run(job, deadline)
+        if reached:
+            scores = ranked[0]
+        order = np.argsort(-scores, kind="stable")
+        return RankResponse(
+            request_id=new_request_id(),
+            items=[RankedItem(item_id=item_ids[known[at]], score=float(scores[at])) for at in order.tolist()],
+            unknown=[item_ids[at] for at in np.flatnonzero(all_rows < 0).tolist()],
+            tier="full" if reached else "popular",
+            release=live.release_id,
+            timing_ms={"total": round(engine.clock.monotonic_ms() - begin_ms, 3)},
+        )
+
+
+def _slate_request(body: RecommendRequest, live: Live) -> SlateRequest:
+    catalog = live.funnel.catalog
+    excluded = catalog.rows_of(keys_of(body.exclude))
+    allowed = None
+    if body.filters.genres or (body.context.region is not None and catalog.regions):
+        allowed = catalog.allowed(genres=body.filters.genres, region=body.context.region)
+    return SlateRequest(
+        subject=subject_of(body.user_id, body.session_id),
+        k=body.k,
+        surface=body.surface,
+        mode=body.context.mode,
+        exclude_rows=excluded[excluded >= 0],
+        allowed=allowed,
+    )
+
+
+def items_of(slate: Slate, live: Live, explain: bool) -> list[SlateItem]:
+    """The items of a slate for the wire; with `explain` also title, genre and every source."""
+    catalog = live.funnel.catalog
+    item_ids, scores, bits = catalog.ids.take(slate.rows), slate.scores.tolist(), slate.sources.tolist()
+    if not explain:
+        return [
+            SlateItem(item_id=item_id, score=score, source=_SOURCE_OF_BITS[bit])
+            for item_id, score, bit in zip(item_ids, scores, bits, strict=True)
+        ]
+    genres = [catalog.genres[code] if code >= 0 else None for code in catalog.genre.take(slate.rows).tolist()]
+    titles = catalog.titles.take(slate.rows)
+    return [
+        SlateItem(
+            item_id=item_id,
+            score=score,
+            source=_SOURCE_OF_BITS[bit],
+            title=title,
+            genre=genre,
+            sources=[source for source in SOURCES if bit & SOURCE_BIT[source]],
+        )
+        for item_id, score, bit, title, genre in zip(item_ids, scores, bits, titles, genres, strict=True)
+    ]

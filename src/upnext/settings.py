@@ -1,0 +1,186 @@
+"""Every setting with its default, unit and meaning, in one frozen table; read once, at the start.
+
+Order of precedence, last wins: defaults, `upnext.toml` in the home folder, environment variables
+(`UPNEXT_RANKING__TOP=50`), `--set ranking.top=50`. A misspelt name stops the start with a suggestion.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+
+from upnext.errors import SettingsError
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+_PREFIX = "UPNEXT_"
+Table = TypeVar("Table", bound=msgspec.Struct)
+
+
+class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of a user between requests."""
+
+    recent_events: int = 50  # newest interactions kept in full; older ones live on in the vector and the seen set
+    seen_items: int = 5_000  # most distinct items kept as "seen"; past that any one makes way for a new one
+    session_gap_ms: int = 30 * 60_000  # a longer pause starts a new session, where events carry no session id
+
+
+class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Decayed counters, updated by every event."""
+
+    half_lives_ms: tuple[int, int, int] = (HOUR_MS, DAY_MS, 7 * DAY_MS)  # fast, daily and weekly popularity
+    popular_half_life: int = 1  # which of them (0, 1, 2) the popular slate uses
+    covisit_half_life_ms: int = 7 * DAY_MS
+    covisit_width: int = 128  # successors kept per item; the least frequent makes way
+    covisit_bytes: int = 256 * 2**20  # bound on the table of successors, per worker
+    follow_ms: int = 50  # how often a worker reads the log for events taken by others
+
+
+class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Candidate generation: how many, from where."""
+
+    candidates: int = 500  # handed to ranking
+    user_vector: int = 350  # fetched per source; 0 switches a source off
+    session_vector: int = 350
+    covisit: int = 200
+    content: int = 100
+    popular: int = 100
+    user_vector_weight: float = 1.0  # weight of the source in the merge by reciprocal ranks
+    session_vector_weight: float = 1.0
+    covisit_weight: float = 1.0
+    content_weight: float = 0.3
+    popular_weight: float = 0.3
+    shadow_interactions: int = 5  # the content source runs until a user has so many interactions
+    recall_target: float = 0.95  # of the vector index against exact search
+
+
+class RankingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The heavy model."""
+
+    top: int = 100  # handed to re-ranking
+    chunk: int = 1_024  # most candidates in one matrix product
+    exit: str = ""  # exit of the ranker to use; empty: the release's default
+
+
+class RerankingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Deterministic rules over the ranked list."""
+
+    drop_seen: bool = True  # never show again what the user has chosen before
+    genre_gap: int = 1  # at least so many others between two items of one genre; 0 switches the rule off
+    genre_lookahead: int = 10  # how far down the rule may look for another genre before it gives way
+    fresh_ms: int = DAY_MS  # an item published less than this ago is fresh
+    fresh_places: int = 3  # a fresh item moves up by so many places
+    promoted_places: int = 5  # a promoted item moves up by so many places
+    blocked: tuple[str, ...] = ()  # item ids that never leave, at any tier
+    pinned: tuple[str, ...] = ()  # item ids put first, in this order
+
+
+class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The promises, in milliseconds."""
+
+    full_ms: float = 50.0  # default budget of a request
+    fast_ms: float = 15.0
+    popular_ms: float = 5.0
+    retrieval_ms: float = 10.0
+    ranking_ms: float = 30.0
+    reranking_ms: float = 10.0
+    contract_ms: float = 200.0  # no request may ask for more
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The HTTP server."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    max_body_bytes: int = 1_048_576
+    max_events: int = 1_000  # in one POST /v1/events
+    max_k: int = 100
+    release_poll_ms: int = 500  # how often a worker looks whether another release was activated
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, by the part that reads them."""
+
+    state: StateSettings = StateSettings()
+    trends: TrendSettings = TrendSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    ranking: RankingSettings = RankingSettings()
+    reranking: RerankingSettings = RerankingSettings()
+    budget: BudgetSettings = BudgetSettings()
+    serve: ServeSettings = ServeSettings()
+
+
+def load_settings(
+    home: Path | None = None, environment: Mapping[str, str] | None = None, overrides: Iterable[str] = ()
+) -> Settings:
+    """The settings in force. Raises `SettingsError`: which setting, what is wrong, the nearest known name."""
+    return load_table(Settings, home / "upnext.toml" if home else None, environment, overrides)
+
+
+def load_table(
+    table: type[Table], path: Path | None, environment: Mapping[str, str] | None = None, overrides: Iterable[str] = ()
+) -> Table:
+    """A table of groups of settings, from a TOML file where there is one, environment, and `group.name=value`."""
+    raw: dict[str, dict[str, Any]] = {}
+    if path and path.is_file():
+        try:
+            raw = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not valid TOML ({error}); mend it or remove it") from error
+    for name, text in (environment or {}).items():
+        if name.startswith(_PREFIX) and "__" in name:
+            group, key = name[len(_PREFIX) :].lower().split("__", 1)
+            _put(raw, group, key, _parsed(text))
+    for override in overrides:
+        name, separator, text = override.partition("=")
+        group, dot, key = name.partition(".")
+        if not separator or not dot:
+            raise SettingsError(f"--set {override!r} is not of the form group.name=value, as in ranking.top=50")
+        _put(raw, group, key, _parsed(text))
+    _check_names(raw, get_type_hints(table))
+    try:
+        return msgspec.convert(raw, table, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"a setting has a wrong value: {error}") from error
+
+
+def settings_table(settings: Settings) -> list[tuple[str, Any]]:
+    """All settings as (`group.name`, value), in order."""
+    return [
+        (f"{group}.{name}", getattr(getattr(settings, group), name))
+        for group in settings.__struct_fields__
+        for name in getattr(settings, group).__struct_fields__
+    ]
+
+
+def _put(raw: dict[str, dict[str, Any]], group: str, key: str, value: Any) -> None:
+    raw.setdefault(group, {})[key] = value
+
+
+def _parsed(text: str) -> Any:
+    """TOML value where the text is one, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_names(raw: Mapping[str, Any], groups: Mapping[str, Any]) -> None:
+    for group, values in raw.items():
+        if group not in groups:
+            raise SettingsError(f"there are no settings {group!r}; {_suggestion(group, groups)}")
+        if not isinstance(values, dict):
+            raise SettingsError(f"settings {group!r} must be a table of names and values, not {values!r}")
+        for name in values:
+            known = groups[group].__struct_fields__
+            if name not in known:
+                raise SettingsError(f"there is no setting {group}.{name}; {_suggestion(name, known)}")
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

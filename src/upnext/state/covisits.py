@@ -1,0 +1,198 @@
+"""What was chosen next after each item, counted with decay as it happens; one worker's copy, bounded in bytes.
+
+Per item a row of at most `covisit_width` successors, kept as in space-saving (Metwally, Agrawal, El Abbadi, ICDT 2005):
+a new successor replaces the lightest, here without inheriting its weight. Decay is forward decay, as in `trends`, with
+a landmark per row: only shares within a row are ever asked for, and those of a row that rests must not fade away.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from upnext.settings import TrendSettings
+
+_RENORMALIZE_AT = 60.0  # exponents past 2^60 are brought back to 0, well inside float32
+_BYTES_PER_SUCCESSOR = 8  # int32 entry, float32 weight
+_BYTES_PER_SLOT = 20  # int32 owner, float64 total, float64 landmark
+_HAND = 8  # slots looked at when one must make way
+
+Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+
+class Covisits:
+    """Directed counts "after this item, that one". One thread observes; others may read meanwhile."""
+
+    def __init__(self, n_items: int, settings: TrendSettings) -> None:
+        self.n_items = n_items
+        self._half_life_ms = float(settings.covisit_half_life_ms)
+        self._most_bytes = settings.covisit_bytes
+        self._sums = _Sums(n_items)
+        self._clear(settings.covisit_width)
+
+    def _clear(self, width: int) -> None:
+        """Nothing observed yet. Zeros cost no memory until they are written to."""
+        slots = self._most_bytes // (width * _BYTES_PER_SUCCESSOR + _BYTES_PER_SLOT)
+        slots = max(1, min(slots, self.n_items))
+        self._slot: Rows = np.full(self.n_items, -1, np.int32)  # of each item; -1: none
+        self._used = 0
+        self._hand = 0
+        self._owner: Rows = np.zeros(slots, np.int32)
+        self._successors: Rows = np.zeros((slots, width), np.int32)  # row + 1; 0: none
+        self._weights: Floats = np.zeros((slots, width), np.float32)
+        self._totals: Doubles = np.zeros(slots)  # of all successors ever seen, also those that made way
+        self._landmarks_ms: Doubles = np.zeros(slots)
+
+    def observe(self, row: int, next_row: int, timestamp_ms: int) -> None:
+        """Counts that `next_row` was chosen after `row`."""
+        slot = int(self._slot[row])
+        if slot < 0:
+            slot = self._new_slot(row, timestamp_ms)
+        successors, weights = self._successors[slot], self._weights[slot]
+        exponent = (timestamp_ms - float(self._landmarks_ms[slot])) / self._half_life_ms
+        if exponent > _RENORMALIZE_AT:
+            factor = 2.0**-exponent
+            weights *= factor
+            self._totals[slot] *= factor
+            self._landmarks_ms[slot] = timestamp_ms
+            exponent = 0.0
+        gain = 2.0**exponent
+        at = (successors == next_row + 1).argmax()
+        if successors[at] != next_row + 1:
+            at = weights.argmin()
+            weights[at] = 0.0
+            successors[at] = next_row + 1
+        self._totals[slot] += gain
+        weights[at] += gain
+
+    def observe_many(self, rows: Rows, next_rows: Rows, timestamps_ms: npt.NDArray[np.int64]) -> None:
+        """The same for many pairs at once, in any order; what was observed before is forgotten.
+
+        Where there is not room for all, the items followed most often stay, and of each the heaviest successors.
+        """
+        width = self._successors.shape[1]
+        self._clear(width)
+        if not len(rows):
+            return
+        newest_ms = np.zeros(self.n_items)
+        np.maximum.at(newest_ms, rows, timestamps_ms)
+        gains = np.exp2((timestamps_ms - newest_ms[rows]) / self._half_life_ms)
+        pairs, inverse = np.unique(rows.astype(np.int64) * self.n_items + next_rows, return_inverse=True)
+        weights = np.bincount(inverse, weights=gains)
+        owners, successors = np.divmod(pairs, self.n_items)
+        order = np.lexsort((successors, -weights, owners))
+        owners, successors, weights = owners[order], successors[order], weights[order]
+        begins = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
+        sizes = np.diff(np.r_[begins, len(owners)])
+        totals = np.add.reduceat(weights, begins)
+        kept = self._adopt(owners[begins], totals, newest_ms[owners[begins]])
+        slot_of_group = np.full(len(begins), -1)
+        slot_of_group[kept] = np.arange(len(kept))
+        slots, places = np.repeat(slot_of_group, sizes), np.arange(len(owners)) - np.repeat(begins, sizes)
+        keep = (slots >= 0) & (places < width)
+        self._successors[slots[keep], places[keep]] = successors[keep] + 1
+        self._weights[slots[keep], places[keep]] = weights[keep]
+
+    def after(self, rows: Rows, weights: Floats) -> tuple[Rows, Floats]:
+        """What tends to follow `rows` (n,), weighted: distinct rows and scores, heaviest first, ties by row.
+
+        A score is the weighted sum of the shares that the item has among the successors of each row, so at most the sum
+        of `weights`. Empty where nothing is known.
+        """
+        slots = self._slot.take(rows)
+        totals = self._totals.take(slots, mode="wrap")
+        known = (slots >= 0) & (totals > 0)  # a slot that changes hands just now has no total
+        if not known.all():
+            slots, totals, weights = slots[known], totals[known], weights[known]
+        if not len(slots):
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        shares = self._weights.take(slots, axis=0)
+        shares *= (weights / totals).astype(np.float32)[:, None]
+        entries, flat = self._successors.take(slots, axis=0).ravel(), shares.ravel()
+        return _heaviest_first(entries, flat if len(slots) == 1 else self._sums.of(entries, flat))
+
+    def _new_slot(self, row: int, timestamp_ms: int) -> int:
+        if self._used < len(self._owner):
+            slot = self._used
+            self._used += 1
+        else:  # the lightest of the next few makes way
+            window = (self._hand + np.arange(_HAND)) % len(self._owner)
+            slot = int(window[self._heaviness(self._totals[window], self._landmarks_ms[window]).argmin()])
+            self._hand = int(window[-1]) + 1
+            self._slot[self._owner[slot]] = -1
+            self._totals[slot] = 0.0
+            self._weights[slot] = 0.0
+            self._successors[slot] = 0
+        self._owner[slot] = row
+        self._landmarks_ms[slot] = timestamp_ms
+        self._slot[row] = slot
+        return slot
+
+    def _adopt(self, owners: npt.NDArray[Any], totals: Doubles, landmarks_ms: Doubles) -> npt.NDArray[np.intp]:
+        """Gives the first slots to the heaviest of `owners`, in their order; which they are."""
+        heaviest = np.argsort(-self._heaviness(totals, landmarks_ms), kind="stable")[: len(self._owner)]
+        kept = np.sort(heaviest)
+        self._used = len(kept)
+        self._owner[: self._used] = owners[kept]
+        self._totals[: self._used] = totals[kept]
+        self._landmarks_ms[: self._used] = landmarks_ms[kept]
+        self._slot[owners[kept]] = np.arange(self._used, dtype=np.int32)
+        return kept
+
+    def _heaviness(self, totals: Doubles, landmarks_ms: Doubles) -> Doubles:
+        """Logarithms of totals as of one moment, comparable between rows."""
+        heaviness: Doubles = np.log2(totals) + landmarks_ms / self._half_life_ms
+        return heaviness
+
+    def save(self, add_array: Callable[[str, npt.NDArray[Any]], object]) -> None:
+        """Hands each part to the writer of a release, named `covisits.…`."""
+        used = self._used
+        add_array("covisits.owner", self._owner[:used])
+        add_array("covisits.successors", self._successors[:used])
+        add_array("covisits.weights", self._weights[:used])
+        add_array("covisits.totals", self._totals[:used])
+        add_array("covisits.landmarks_ms", self._landmarks_ms[:used])
+
+    def load(self, array: Callable[[str], npt.NDArray[Any]]) -> None:
+        """Takes over (copies) what `save` handed out, with its width; what was observed before is forgotten.
+
+        Where there is not room for all, the items followed most often stay.
+        """
+        successors = array("covisits.successors")
+        self._clear(successors.shape[1])
+        kept = self._adopt(array("covisits.owner"), array("covisits.totals"), array("covisits.landmarks_ms"))
+        self._successors[: self._used] = successors[kept]
+        self._weights[: self._used] = array("covisits.weights")[kept]
+
+
+class _Sums(threading.local):
+    """Sums by successor, in an array as long as the catalogue, one per thread; always left zeroed."""
+
+    def __init__(self, n_items: int) -> None:
+        self._floats = np.zeros(n_items + 1, np.float32)
+
+    def of(self, entries: Rows, shares: Floats) -> Floats:
+        """For each entry the sum of the shares of its equals."""
+        sums = self._floats
+        np.add.at(sums, entries, shares)
+        found = sums.take(entries)
+        sums[entries] = 0.0
+        return found
+
+
+def _heaviest_first(entries: Rows, shares: Floats) -> tuple[Rows, Floats]:
+    """Distinct rows and shares in order, without those that have none; equal entries must have equal shares."""
+    # One number that sorts by falling share, then by row: the bits of floats that are not negative sort as they do.
+    keys = (~shares.view(np.uint32)).astype(np.uint64) << np.uint64(32) | entries.astype(np.uint64)
+    keys.sort()
+    first = np.empty(len(keys), np.bool_)
+    first[0] = True
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    first[keys.searchsorted(np.uint64(0xFFFFFFFF_00000000)) :] = False
+    keys = keys[first]
+    rows = (keys & np.uint64(0xFFFFFFFF)).astype(np.int32) - np.int32(1)
+    return rows, (~(keys >> np.uint64(32)).astype(np.uint32)).view(np.float32)

@@ -1,0 +1,73 @@
+"""The crowd as one worker sees it: item trends and covisits together, moved by each event; knows rows, not ids."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from upnext.domain.identity import Keys
+from upnext.settings import Settings
+from upnext.state.covisits import Covisits
+from upnext.state.trends import ItemTrends
+
+Rows = npt.NDArray[np.int32]
+_MOST_VISITORS = 200_000  # whose last item is remembered to pair it with their next; the longest idle make way
+
+
+class Crowd:
+    """Counters over all users. One thread observes; others may read meanwhile."""
+
+    def __init__(self, n_items: int, settings: Settings) -> None:
+        self.trends = ItemTrends(n_items, settings.trends)
+        self.covisits = Covisits(n_items, settings.trends)
+        self._session_gap_ms = settings.state.session_gap_ms
+        self._last: OrderedDict[int, tuple[int, int, int]] = OrderedDict()  # visitor -> row, session, time
+
+    def observe(self, visitor: int, session: int, row: int, timestamp_ms: int) -> None:
+        """One interaction of a visitor (key of the subject) in a session (key, 0 for none) with an item."""
+        self.trends.observe(row, timestamp_ms)
+        last = self._last.pop(visitor, None)
+        self._last[visitor] = (row, session, timestamp_ms)
+        if len(self._last) > _MOST_VISITORS:
+            self._last.popitem(last=False)
+        if last is not None and last[0] != row and self._continues(last, session, timestamp_ms):
+            self.covisits.observe(last[0], row, timestamp_ms)
+
+    def observe_history(
+        self,
+        visitors: Keys,
+        sessions: Keys,
+        rows: Rows,
+        timestamps_ms: npt.NDArray[np.int64],
+    ) -> None:
+        """Many interactions in time order at once, into an empty crowd; arrays (n,), the same as one by one."""
+        self.trends.observe_many(rows, timestamps_ms)
+        order = np.argsort(visitors, kind="stable")
+        before, after = order[:-1], order[1:]
+        same_session = (sessions[before] == sessions[after]) & (sessions[before] != 0)
+        no_session = (sessions[before] == 0) | (sessions[after] == 0)
+        close = timestamps_ms[after] - timestamps_ms[before] <= self._session_gap_ms
+        pair = (visitors[before] == visitors[after]) & (rows[before] != rows[after])
+        pair &= same_session | (no_session & close)
+        self.covisits.observe_many(rows[before[pair]], rows[after[pair]], timestamps_ms[after[pair]])
+        last = np.sort(np.r_[order[np.flatnonzero(visitors[before] != visitors[after])], order[-1:]])[-_MOST_VISITORS:]
+        whereabouts = zip(rows[last].tolist(), sessions[last].tolist(), timestamps_ms[last].tolist(), strict=True)
+        self._last = OrderedDict(zip(visitors[last].tolist(), whereabouts, strict=True))
+
+    def _continues(self, last: tuple[int, int, int], session: int, timestamp_ms: int) -> bool:
+        if session and last[1]:
+            return session == last[1]
+        return timestamp_ms - last[2] <= self._session_gap_ms
+
+    def save(self, add_array: Callable[[str, npt.NDArray[Any]], object]) -> None:
+        """Hands each part to the writer of a release."""
+        self.trends.save(add_array)
+        self.covisits.save(add_array)
+
+    def load(self, array: Callable[[str], npt.NDArray[Any]]) -> None:
+        """Takes over what `save` handed out; who was where last is forgotten."""
+        self.trends.load(array)
+        self.covisits.load(array)
+        self._last.clear()

@@ -1,0 +1,120 @@
+"""What is remembered of one user: recent interactions, seen items, vectors; how it is packed, not where it is kept."""
+
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from upnext.domain.identity import Keys
+from upnext.errors import StoreError
+
+# format, n_recent, n_seen, state_version, n_interactions, spare, last_ms, session
+_HEADER = struct.Struct("<BxHIQQQqQ")
+_FORMAT = 1
+_VECTORS = struct.Struct("<BxHHHQ")  # format, session dims, user dims, spare, state_version
+_DAMAGED = (
+    "a user's {record} of {n_bytes} bytes are not whole; delete them, and train again to rebuild them from the log"
+)
+_NO_KEYS: Keys = np.empty(0, np.uint64)
+_NO_FLOATS: npt.NDArray[np.float32] = np.empty(0, np.float32)
+
+
+def state_key(subject: str) -> bytes:
+    """Where the store keeps what is remembered of `subject`."""
+    return b"state/" + subject.encode()
+
+
+def vectors_key(encoders: str, subject: str) -> bytes:
+    """Where the store keeps the vectors that the encoders named `encoders` made of `subject`."""
+    return b"vectors/" + encoders.encode() + b"/" + subject.encode()
+
+
+@dataclass(slots=True)
+class UserState:
+    """Facts about one user, independent of any model; newest last in the recent arrays.
+
+    `state_version` grows by one with every applied event. `seen` is sorted. Absent users have the empty state.
+    """
+
+    state_version: int = 0
+    n_interactions: int = 0
+    last_ms: int = 0
+    session_key: int = 0
+    recent_keys: Keys = field(default_factory=lambda: _NO_KEYS)  # (≤ 50,) uint64
+    recent_ms: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    recent_actions: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    seen: Keys = field(default_factory=lambda: _NO_KEYS)  # (≤ 5,000,) uint64
+
+    def pack(self) -> bytes:
+        """Little-endian header, then the arrays end to end."""
+        header = _HEADER.pack(
+            _FORMAT, len(self.recent_keys), len(self.seen), self.state_version, self.n_interactions, 0, self.last_ms,
+            self.session_key,
+        )  # fmt: skip
+        return b"".join(
+            (
+                header,
+                self.recent_keys.tobytes(),
+                self.recent_ms.tobytes(),
+                self.recent_actions.tobytes(),
+                self.seen.tobytes(),
+            )
+        )
+
+    @classmethod
+    def unpack(cls, raw: bytes | None) -> "UserState":
+        """The state packed in `raw`, its arrays read-only views of it; the empty state for None.
+
+        Raises `StoreError` for bytes of another format or length.
+        """
+        if raw is None:
+            return cls()
+        _check(raw, _HEADER, "facts")
+        _, n_recent, n_seen, version, n_interactions, _, last_ms, session = _HEADER.unpack_from(raw)
+        at = _HEADER.size
+        if len(raw) != at + 17 * n_recent + 8 * n_seen:
+            raise StoreError(_DAMAGED.format(record="facts", n_bytes=len(raw)))
+        recent_keys = np.frombuffer(raw, np.uint64, n_recent, at)
+        recent_ms = np.frombuffer(raw, np.int64, n_recent, at + 8 * n_recent)
+        actions = np.frombuffer(raw, np.uint8, n_recent, at + 16 * n_recent)
+        seen = np.frombuffer(raw, np.uint64, n_seen, at + 17 * n_recent)
+        return cls(version, n_interactions, last_ms, session, recent_keys, recent_ms, actions, seen)
+
+
+@dataclass(slots=True)
+class UserVectors:
+    """What one set of encoders made of a user, as of `state_version`; an empty vector means there is none."""
+
+    state_version: int = 0
+    session_vector: npt.NDArray[np.float32] = field(default_factory=lambda: _NO_FLOATS)  # (dim,)
+    user_vector: npt.NDArray[np.float32] = field(default_factory=lambda: _NO_FLOATS)  # (dim,)
+    hidden: npt.NDArray[np.float32] = field(default_factory=lambda: _NO_FLOATS)  # (state_size,)
+
+    def pack(self) -> bytes:
+        header = _VECTORS.pack(_FORMAT, len(self.session_vector), len(self.user_vector), 0, self.state_version)
+        return b"".join((header, self.session_vector.tobytes(), self.user_vector.tobytes(), self.hidden.tobytes()))
+
+    @classmethod
+    def unpack(cls, raw: bytes | None) -> "UserVectors | None":
+        """The vectors packed in `raw`, read-only views of it; None for None.
+
+        Raises `StoreError` for bytes of another format or length.
+        """
+        if raw is None:
+            return None
+        _check(raw, _VECTORS, "vectors")
+        _, n_session, n_user, _, version = _VECTORS.unpack_from(raw)
+        n_floats, left = divmod(len(raw) - _VECTORS.size, 4)
+        split = n_session + n_user
+        if left or n_floats < split:
+            raise StoreError(_DAMAGED.format(record="vectors", n_bytes=len(raw)))
+        floats = np.frombuffer(raw, np.float32, n_floats, _VECTORS.size)
+        return cls(version, floats[:n_session], floats[n_session:split], floats[split:])
+
+
+def _check(raw: bytes, header: struct.Struct, record: str) -> None:
+    if len(raw) < header.size:
+        raise StoreError(_DAMAGED.format(record=record, n_bytes=len(raw)))
+    if raw[0] != _FORMAT:
+        raise StoreError(f"a user's {record} have format {raw[0]}, this version reads {_FORMAT}; upgrade all workers")

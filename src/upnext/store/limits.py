@@ -1,0 +1,37 @@
+"""What keys and values every store accepts; knows no store."""
+
+from collections.abc import Iterable
+
+from upnext.errors import StoreError
+
+MAX_KEY_BYTES = 511
+MAX_VALUE_BYTES = 16 * 1024 * 1024
+
+
+def check_keys(keys: Iterable[bytes]) -> None:
+    """Raises `StoreError` for a key that is not 1 to 511 bytes."""
+    for key in keys:
+        if not 0 < len(key) <= MAX_KEY_BYTES:
+            raise StoreError(f"key {key[:40]!r} has {len(key)} bytes; use a key of 1 to {MAX_KEY_BYTES} bytes")
+
+
+def check_value(key: bytes, value: bytes) -> None:
+    """Raises `StoreError` for a value of more than 16 MiB."""
+    if len(value) > MAX_VALUE_BYTES:
+        raise StoreError(
+            f"value under {key[:40]!r} has {len(value)} bytes, more than {MAX_VALUE_BYTES}; "
+            "split it over several keys or put it into a release"
+        )
+
+
+def expiry_ms(now_ms: int, ttl_ms: int) -> int:
+    """The moment from which a value put now is absent; raises `StoreError` for a negative span."""
+    if ttl_ms < 0:
+        raise StoreError(f"ttl_ms is {ttl_ms}; give 0 or more milliseconds, or None for a value that stays")
+    return now_ms + ttl_ms
+
+
+def check_change(keys: int, values: int) -> None:
+    """Raises `StoreError` unless an update's `change` returned one value per key."""
+    if keys != values:
+        raise StoreError(f"a change returned {values} values for a group of {keys} keys; return one per key, in order")

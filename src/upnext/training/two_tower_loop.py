@@ -1,0 +1,159 @@
+"""Trains the two towers: epochs, steps, schedule, resuming; knows neither where histories come from nor the server."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from upnext.errors import TrainingError
+from upnext.models.tower_inputs import TowerInputs
+from upnext.models.two_tower import TwoTower, TwoTowerConfig
+from upnext.training.checkpoint import digest_of, read_checkpoint, write_checkpoint
+from upnext.training.sequences import Sequences, cut_windows, pad, plan_batches
+from upnext.training.session_loop import one_cycle
+from upnext.training.softmax import NegativeSampler, full_softmax_loss, sampled_softmax_loss
+
+Progress = Callable[[int, int, str], None]
+"""Called after each epoch, its checkpoint already written: epochs done, epochs in all, one line for a person."""
+
+GRADIENT_NORM = 5.0
+
+
+def train_two_tower(
+    sequences: Sequences,
+    inputs: TowerInputs,
+    config: TwoTowerConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    device: str | None = None,
+) -> TwoTower:
+    """Learn to foretell each event of `sequences` (one history per user of `inputs`) from those before it.
+
+    Returns the model on the CPU, in evaluation mode. One seed gives one result on one machine's CPU with one number of
+    threads. With `checkpoint` every epoch is kept in that file, and a run that finds its own file there goes on after
+    it, ending with the weights of an uninterrupted run. `device` None takes a GPU when there is one. Raises
+    TrainingError when no history has two events, histories and inputs do not fit, or the file is of another run.
+    """
+    if len(sequences.lengths) != inputs.n_users:
+        raise TrainingError(f"{len(sequences.lengths)} histories for {inputs.n_users} users; give one history per user")
+    if not np.any(sequences.lengths >= 2):
+        raise TrainingError("no history has two events, so there is nothing to predict; import more events first")
+    if sequences.items.max() >= inputs.n_items:
+        raise TrainingError(f"item row {sequences.items.max()} is outside the {inputs.n_items} items of the inputs")
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[]):
+        run = _Run(sequences, inputs, config, seed, torch.device(chosen))
+        run.resume(checkpoint)
+        while run.epoch < config.epochs:
+            message = run.learn_epoch()
+            if checkpoint is not None:
+                run.save(checkpoint)
+            if progress is not None:
+                progress(run.epoch, config.epochs, message)
+    return run.model.cpu().eval()
+
+
+class _Run:
+    """One training run between two epochs: all that a checkpoint has to hold. Each epoch seeds its own generators."""
+
+    def __init__(
+        self, sequences: Sequences, inputs: TowerInputs, config: TwoTowerConfig, seed: int, device: torch.device
+    ) -> None:
+        self.sequences, self.config, self.seed, self.device = sequences, config, seed, device
+        self.epoch = 0
+        torch.manual_seed(seed)
+        self.model = TwoTower(inputs, config).to(device)
+        self.optimizer = torch.optim.AdamW(
+            _decay_groups(self.model, config.weight_decay), lr=config.learning_rate, fused=True
+        )
+        self.no_bias = torch.zeros(inputs.n_items, device=device)
+        self.sampler: NegativeSampler | None = None
+        if inputs.n_items > config.full_softmax_items:
+            counts = torch.from_numpy(np.bincount(sequences.items, minlength=inputs.n_items)).to(device)
+            self.sampler = NegativeSampler(counts, config.n_negatives, config.popularity_share)
+        self.digest = digest_of(
+            msgspec.json.encode((config, seed)),
+            *(np.ascontiguousarray(a).data for a in (sequences.offsets, sequences.items, inputs.user_attributes)),
+            inputs.side.data,
+        )
+
+    def resume(self, checkpoint: Path | None) -> None:
+        """Take up the weights of the checkpoint, if there is one."""
+        record = None if checkpoint is None else read_checkpoint(checkpoint, self.digest)
+        if record is not None:
+            self.epoch = record["epoch"]
+            self.model.load_state_dict(record["model"])
+            self.optimizer.load_state_dict(record["optimizer"])
+
+    def save(self, checkpoint: Path) -> None:
+        record: dict[str, Any] = {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        write_checkpoint(checkpoint, self.digest, record)
+
+    def learn_epoch(self) -> str:
+        """One pass over all histories; returns a line with the mean loss and the speed."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        torch.manual_seed(int(rng.integers(2**63)))
+        windows = cut_windows(self.sequences, self.config.history_length, rng)
+        whose = np.searchsorted(self.sequences.offsets, windows.starts, side="right") - 1
+        batches = plan_batches(windows.lengths, self.config.batch_events, rng)
+        self.model.train()
+        started, n_events, total = time.perf_counter(), 0, 0.0
+        for number, batch in enumerate(batches):
+            rate = one_cycle((self.epoch + number / len(batches)) / self.config.epochs)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * self.config.learning_rate
+            starts, lengths = windows.starts[batch], windows.lengths[batch]
+            inputs = torch.from_numpy(pad(self.sequences.items, starts, lengths))
+            targets = torch.from_numpy(pad(self.sequences.items, starts + 1, lengths))
+            n_targets = int(lengths.sum())
+            total += self._learn_batch(torch.from_numpy(whose[batch]), inputs, targets) * n_targets
+            n_events += n_targets
+        self.epoch += 1
+        return f"loss {total / n_events:.4f}, {n_events / (time.perf_counter() - started):,.0f} events/s"
+
+    def _learn_batch(self, users: Tensor, inputs: Tensor, targets: Tensor) -> float:
+        targets = targets.to(self.device)
+        known = targets >= 0
+        hidden = self.model(users, inputs)[known]
+        loss = (
+            self._full_loss(hidden, targets[known])
+            if self.sampler is None
+            else self._sampled_loss(hidden, targets[known])
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+        self.optimizer.step()
+        return loss.item()
+
+    def _full_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        rows = torch.arange(self.model.n_items, device=self.device)
+        return full_softmax_loss(hidden, self.model.item_tower(rows, self.model.side), self.no_bias, targets)
+
+    def _sampled_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The item tower computes only the rows that occur, each once."""
+        assert self.sampler is not None
+        negatives, log_expected = self.sampler.draw()
+        rows, places = torch.unique(torch.cat([targets, negatives]), return_inverse=True)
+        table = self.model.item_tower(rows, self.model.side[rows])
+        n = len(targets)
+        return sampled_softmax_loss(hidden, table, self.no_bias[: len(rows)], places[:n], places[n:], log_expected)
+
+
+def _decay_groups(model: TwoTower, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for the matrices of layers only: it would pull the vectors of rare items and users to 0."""
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+    matrices = [p for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings]
+    others = [p for p in model.parameters() if p.ndim != 2 or id(p) in embeddings]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -1,0 +1,184 @@
+"""Stage one: what comes back, what is left out, and what is said about it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.funnel.fakes import World, fail, noted, rows_of
+
+from upnext.clock import Deadline
+from upnext.features.signals import signals_of
+from upnext.features.spec import SOURCE_BIT
+from upnext.features.user_view import UserView
+from upnext.funnel.answer import Answer
+from upnext.funnel.request import SlateRequest
+from upnext.settings import RerankingSettings, RetrievalSettings, Settings
+
+SMALL = RetrievalSettings(candidates=40, user_vector=20, session_vector=20, covisit=20, content=20, popular=20)
+
+
+def candidates(funnel, clock, view, *, budget_ms=float("inf"), **request):
+    answer = Answer(funnel.popular())
+    signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
+    asked = SlateRequest(**{"subject": None, "k": 10} | request)
+    return funnel.candidates(view, signals, asked, answer, Deadline.after(clock, budget_ms)), answer
+
+
+def nearest(table, query, n, among=None):
+    """The right answer of vector search."""
+    among = np.arange(len(table)) if among is None else among
+    return among[np.argsort(-(table[among] @ query), kind="stable")[:n]].tolist()
+
+
+def from_source(found, source):
+    return {row for row, bits in zip(found.rows.tolist(), found.sources.tolist(), strict=True) if bits & source}
+
+
+def test_every_source_gives_what_it_says():
+    world = World()
+    popular = list(range(60, 90))
+    funnel = world.funnel(Settings(retrieval=SMALL), popular=popular)
+    funnel.crowd.covisits.observe(1, 150, 0)
+    funnel.crowd.covisits.observe(2, 151, 0)
+    view = world.view(recent=[1, 2], n_interactions=2)
+    found, answer = candidates(funnel, world.clock, view)
+    session = nearest(world.session, np.append(view.session_vector, 1), 20)
+    profile = 1.0 * world.content[2] + 0.6 * world.content[1]
+    wanted = {
+        "session_vector": session,
+        "user_vector": nearest(world.user, view.user_vector, 20),
+        "content": nearest(world.content, profile, 20),
+        "covisit": [151, 150],
+        "popular": popular[:20],
+    }
+    kept = set(found.rows.tolist())
+    assert len(kept) == len(found.rows) == 40
+    for source, rows in wanted.items():
+        assert from_source(found, SOURCE_BIT[source]) == set(rows) & kept
+    assert noted(answer) == []
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+
+
+def test_the_content_source_runs_only_until_a_user_has_enough_interactions():
+    world = World()
+    funnel = world.funnel(Settings(retrieval=SMALL))
+    few, _ = candidates(funnel, world.clock, world.view(recent=[1], n_interactions=4))
+    enough, answer = candidates(funnel, world.clock, world.view(recent=[1], n_interactions=5))
+    assert from_source(few, SOURCE_BIT["content"])
+    assert not from_source(enough, SOURCE_BIT["content"])
+    assert noted(answer) == []
+
+
+def test_a_failing_source_is_left_out_and_noted():
+    world = World()
+    funnel = world.funnel(Settings(retrieval=SMALL), indexes=world.indexes(user=fail), popular=[5])
+    found, answer = candidates(funnel, world.clock, world.view())
+    assert noted(answer) == [("retrieval.user_vector", "error")]
+    assert from_source(found, SOURCE_BIT["session_vector"])
+    assert not from_source(found, SOURCE_BIT["user_vector"])
+
+
+def test_sources_after_the_deadline_are_not_asked():
+    world = World()
+    indexes = world.indexes(session=lambda: world.clock.advance(10))
+    funnel = world.funnel(Settings(retrieval=SMALL), indexes=indexes, popular=[5])
+    found, answer = candidates(funnel, world.clock, world.view(recent=[1]), budget_ms=10)
+    assert noted(answer) == [
+        (f"retrieval.{source}", "deadline") for source in ("user_vector", "covisit", "content", "popular")
+    ]
+    assert set(found.sources.tolist()) == {SOURCE_BIT["session_vector"]}
+    assert indexes.user.asked == []
+
+
+def test_a_source_of_size_zero_is_switched_off():
+    world = World()
+    off = RetrievalSettings(user_vector=0, content=0, popular=0)
+    funnel = world.funnel(Settings(retrieval=off), popular=[5])
+    found, _ = candidates(funnel, world.clock, world.view(recent=[1]))
+    assert set(found.sources.tolist()) == {SOURCE_BIT["session_vector"]}
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.integers(0, 199), unique=True, max_size=190),
+    st.lists(st.integers(0, 199), unique=True, max_size=20),
+    st.sets(st.integers(0, 199), min_size=30),
+    st.booleans(),
+)
+def test_candidates_never_hold_what_the_rules_would_drop_and_still_are_enough(seen, excluded, kept, filtered):
+    mask = np.isin(np.arange(200), list(kept)) & shop.catalog.available
+    allowed = mask if filtered else None
+    view = shop.view(seen=seen, recent=seen[:5])
+    found, answer = candidates(shop_funnel, shop.clock, view, exclude_rows=rows_of(*excluded), allowed=allowed)
+    eligible = set(np.flatnonzero(mask if filtered else shop.catalog.available).tolist())
+    eligible -= {*seen, *excluded, 0}
+    rows = found.rows.tolist()
+    assert set(rows) <= eligible
+    assert len(set(rows)) == len(rows) <= 40
+    assert len(rows) >= min(20, len(eligible))
+    among = np.array(sorted(eligible), np.intp)
+    best = nearest(shop.session, np.append(view.session_vector, 1), 20, among)
+    assert from_source(found, SOURCE_BIT["session_vector"]) <= set(rows)
+    if len(best):
+        assert best[0] in rows
+    assert noted(answer) == []
+
+
+shop = World(available=dict.fromkeys(range(0, 200, 3), False))
+shop_funnel = shop.funnel(
+    Settings(retrieval=SMALL, reranking=RerankingSettings(blocked=("0",))), popular=range(0, 200, 2)
+)
+
+
+def test_what_is_unavailable_does_not_crowd_out_the_rest():
+    world = World(available=dict.fromkeys(range(20, 200), False))
+    only_session = RetrievalSettings(
+        candidates=20, session_vector=20, user_vector=0, covisit=0, content=0, popular=0
+    )
+    found, _ = candidates(world.funnel(Settings(retrieval=only_session)), world.clock, world.view())
+    assert sorted(found.rows.tolist()) == list(range(20))
+
+
+@pytest.mark.parametrize("source", ["popular", "covisit"])
+def test_a_narrow_filter_finds_its_items_further_down_a_list(source):
+    world = World()
+    sizes = dict.fromkeys(("session_vector", "user_vector", "covisit", "content", "popular"), 0) | {source: 5}
+    funnel = world.funnel(Settings(retrieval=RetrievalSettings(**sizes)), popular=range(50))
+    for row in range(2, 50):
+        for _ in range(50 - row):
+            funnel.crowd.covisits.observe(1, row, 0)
+    allowed = np.zeros(200, np.bool_)
+    allowed[[44, 46, 48]] = True
+    found, _ = candidates(funnel, world.clock, world.view(recent=[1]), allowed=allowed)
+    assert found.rows.tolist() == [44, 46, 48]
+
+
+def test_a_heavy_seen_list_is_filtered_inside_the_search():
+    world = World()
+    indexes = world.indexes()
+    funnel = world.funnel(Settings(retrieval=SMALL), indexes=indexes)
+    view = world.view(seen=range(150))
+    found, _ = candidates(funnel, world.clock, view)
+    assert indexes.user.asked == [20]
+    assert min(found.rows.tolist()) >= 150
+    assert len(found.rows) >= 20
+    candidates(funnel, world.clock, world.view(seen=range(30)))
+    assert indexes.user.asked == [20, 50]
+
+
+def test_seen_items_are_candidates_where_the_settings_show_them_again():
+    world = World()
+    again = Settings(retrieval=SMALL, reranking=RerankingSettings(drop_seen=False))
+    view = world.view(seen=range(200))
+    found, _ = candidates(world.funnel(again), world.clock, view)
+    assert found.rows[0] in nearest(world.session, np.append(view.session_vector, 1), 20) + nearest(
+        world.user, view.user_vector, 20
+    )
+    assert len(found.rows) >= 20
+
+
+def test_a_user_with_nothing_known_gets_what_is_popular():
+    world = World()
+    found, answer = candidates(world.funnel(popular=[9, 4, 7]), world.clock, UserView())
+    assert found.rows.tolist() == [9, 4, 7]
+    assert noted(answer) == []

@@ -1,0 +1,105 @@
+"""What is counted is said, in the units and names Prometheus expects."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from upnext.metrics.names import GAUGES, STAGE_BUCKETS_MS
+from upnext.metrics.recorder import MOST_SERIES, Metrics
+
+Series = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def values_of(exposition: bytes) -> dict[Series, float]:
+    """Every sample by name and sorted labels."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(exposition.decode())
+        for sample in family.samples
+    }
+
+
+def test_a_stage_is_counted_in_seconds_in_the_bucket_of_its_time() -> None:
+    metrics = Metrics()
+    for spent_ms in (0.04, 2.5, 49.0, 700.0):
+        metrics.observe_stage("ranking", spent_ms)
+    values = values_of(metrics.exposition())
+    name, stage = "upnext_stage_duration_seconds", ("stage", "ranking")
+    assert values[(f"{name}_count", (stage,))] == 4
+    assert values[(f"{name}_sum", (stage,))] == pytest.approx(0.75154)
+    at_most = {
+        float(dict(labels)["le"]): value for (sample, labels), value in values.items() if sample == f"{name}_bucket"
+    }
+    assert [at_most[bound] for bound in (0.00005, 0.002, 0.003, 0.04, 0.05, 0.5, float("inf"))] == [1, 1, 2, 2, 3, 3, 4]
+
+
+def test_buckets_ascend_over_the_times_promised() -> None:
+    assert list(STAGE_BUCKETS_MS) == sorted(set(STAGE_BUCKETS_MS))
+    assert (STAGE_BUCKETS_MS[0], STAGE_BUCKETS_MS[-1]) == (0.05, 500.0)
+
+
+def test_requests_degradations_rejections_and_events_are_counted_by_their_labels() -> None:
+    metrics = Metrics()
+    for tier in ("full", "full", "fast"):
+        metrics.count_request(tier, "live")
+    metrics.count_degraded("ranking", "breaker_open")
+    metrics.count_rejected("timestamp_in_seconds")
+    metrics.count_events(40)
+    metrics.count_events()
+    values = values_of(metrics.exposition())
+    assert values[("upnext_requests_total", (("route", "live"), ("tier", "full")))] == 2
+    assert values[("upnext_requests_total", (("route", "live"), ("tier", "fast")))] == 1
+    assert values[("upnext_degraded_total", (("stage", "ranking"), ("why", "breaker_open")))] == 1
+    assert values[("upnext_events_rejected_total", (("reason", "timestamp_in_seconds"),))] == 1
+    assert values[("upnext_events_total", ())] == 41
+
+
+def test_gauges_hold_their_last_value_and_unknown_ones_are_refused() -> None:
+    metrics = Metrics()
+    metrics.set_gauge("requests_in_flight", 7)
+    metrics.set_gauge("requests_in_flight", 3)
+    metrics.set_gauge("cache_bytes", 1e9, "shortlists")
+    values = values_of(metrics.exposition())
+    assert values[("upnext_requests_in_flight", ())] == 3
+    assert values[("upnext_cache_bytes", (("cache", "shortlists"),))] == 1e9
+    with pytest.raises(KeyError):
+        metrics.set_gauge("mood", 1.0)
+
+
+def test_two_sets_of_counts_in_one_process_do_not_mix() -> None:
+    first, second = Metrics(), Metrics()
+    first.count_events(5)
+    assert values_of(second.exposition())[("upnext_events_total", ())] == 0
+
+
+def test_labels_without_end_are_gathered_under_other() -> None:
+    metrics = Metrics()
+    for number in range(MOST_SERIES + 50):
+        metrics.count_rejected(f"reason {number}")
+        metrics.observe_stage(f"stage {number}", 1.0)
+    values = values_of(metrics.exposition())
+    assert values[("upnext_events_rejected_total", (("reason", "other"),))] == 50
+    assert values[("upnext_stage_duration_seconds_count", (("stage", "other"),))] == 50
+    assert sum(name == "upnext_events_rejected_total" for name, _ in values) == MOST_SERIES + 1
+
+
+def test_no_count_is_lost_between_threads() -> None:
+    metrics = Metrics()
+
+    def count() -> None:
+        for _ in range(2_000):
+            metrics.count_request("full", "live")
+            metrics.observe_stage("total", 1.0)
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(8):
+            pool.submit(count)
+    values = values_of(metrics.exposition())
+    assert values[("upnext_requests_total", (("route", "live"), ("tier", "full")))] == 16_000
+    assert values[("upnext_stage_duration_seconds_count", (("stage", "total"),))] == 16_000
+
+
+def test_every_gauge_has_a_name_of_its_own_and_says_what_it_means() -> None:
+    assert len({gauge.name for gauge in GAUGES}) == len(GAUGES)
+    assert all(gauge.help.endswith(".") for gauge in GAUGES)

@@ -20,7 +20,7 @@ from upnext.domain.identity import subject_of
 from upnext.features.assemble import Assembler
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.spec import CROSS, FeatureSpec
-from upnext.index import autotune
+from upnext.index.autotune import autotune
 from upnext.models.ranker_config import RankerConfig
 from upnext.models.ranker_dnn import RankerDnn
 from upnext.models.ranker_lists import RankerLists

@@ -1,3 +1,3 @@
-"""A real-time personalization engine: events in, models trained, compressed, released, served inside a hard deadline."""
+"""Real-time personalization: events in, models trained, compressed, released, served inside a hard deadline."""
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
 
@@ -18,50 +18,56 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 _PREFIX = "UPNEXT_"
 Table = TypeVar("Table", bound=msgspec.Struct)
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a user between requests."""
 
-    recent_events: int = 50  # newest interactions kept in full; older ones live on in the vector and the seen set
-    seen_items: int = 5_000  # most distinct items kept as "seen"; past that any one makes way for a new one
-    session_gap_ms: int = 30 * 60_000  # a longer pause starts a new session, where events carry no session id
+    # newest interactions kept in full; older ones live on in the vector and the seen set
+    recent_events: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 50
+    seen_items: AtLeastOne = 5_000  # most distinct items kept as "seen"; past that any one makes way for a new one
+    session_gap_ms: Count = 30 * 60_000  # a longer pause starts a new session, where events carry no session id
 
 
 class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Decayed counters, updated by every event."""
 
-    half_lives_ms: tuple[int, int, int] = (HOUR_MS, DAY_MS, 7 * DAY_MS)  # fast, daily and weekly popularity
-    popular_half_life: int = 1  # which of them (0, 1, 2) the popular slate uses
-    covisit_half_life_ms: int = 7 * DAY_MS
-    covisit_width: int = 128  # successors kept per item; the least frequent makes way
-    covisit_bytes: int = 256 * 2**20  # bound on the table of successors, per worker
-    follow_ms: int = 50  # how often a worker reads the log for events taken by others
+    # fast, daily and weekly popularity
+    half_lives_ms: tuple[AtLeastOne, AtLeastOne, AtLeastOne] = (HOUR_MS, DAY_MS, 7 * DAY_MS)
+    popular_half_life: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1  # which of them (0, 1, 2) the popular slate uses
+    covisit_half_life_ms: AtLeastOne = 7 * DAY_MS
+    covisit_width: AtLeastOne = 128  # successors kept per item; the least frequent makes way
+    covisit_bytes: AtLeastOne = 256 * 2**20  # bound on the table of successors, per worker
+    follow_ms: AtLeastOne = 50  # how often a worker reads the log for events taken by others
 
 
 class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Candidate generation: how many, from where."""
 
-    candidates: int = 500  # handed to ranking
-    user_vector: int = 350  # fetched per source; 0 switches a source off
-    session_vector: int = 350
-    covisit: int = 200
-    content: int = 100
-    popular: int = 100
-    user_vector_weight: float = 1.0  # weight of the source in the merge by reciprocal ranks
-    session_vector_weight: float = 1.0
-    covisit_weight: float = 1.0
-    content_weight: float = 0.3
-    popular_weight: float = 0.3
-    shadow_interactions: int = 5  # the content source runs until a user has so many interactions
-    recall_target: float = 0.95  # of the vector index against exact search
+    candidates: AtLeastOne = 500  # handed to ranking
+    user_vector: Count = 350  # fetched per source; 0 switches a source off
+    session_vector: Count = 350
+    covisit: Count = 200
+    content: Count = 100
+    popular: Count = 100
+    user_vector_weight: Weight = 1.0  # weight of the source in the merge by reciprocal ranks
+    session_vector_weight: Weight = 1.0
+    covisit_weight: Weight = 1.0
+    content_weight: Weight = 0.3
+    popular_weight: Weight = 0.3
+    shadow_interactions: Count = 5  # the content source runs until a user has so many interactions
+    recall_target: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.95  # of the vector index against exact search
 
 
 class RankingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The heavy model."""
 
-    top: int = 100  # handed to re-ranking
-    chunk: int = 1_024  # most candidates in one matrix product
+    top: AtLeastOne = 100  # handed to re-ranking
+    chunk: AtLeastOne = 1_024  # most candidates in one matrix product
     exit: str = ""  # exit of the ranker to use; empty: the release's default
 
 
@@ -69,11 +75,11 @@ class RerankingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Deterministic rules over the ranked list."""
 
     drop_seen: bool = True  # never show again what the user has chosen before
-    genre_gap: int = 1  # at least so many others between two items of one genre; 0 switches the rule off
-    genre_lookahead: int = 10  # how far down the rule may look for another genre before it gives way
-    fresh_ms: int = DAY_MS  # an item published less than this ago is fresh
-    fresh_places: int = 3  # a fresh item moves up by so many places
-    promoted_places: int = 5  # a promoted item moves up by so many places
+    genre_gap: Count = 1  # at least so many others between two items of one genre; 0 switches the rule off
+    genre_lookahead: Count = 10  # how far down the rule may look for another genre before it gives way
+    fresh_ms: Count = DAY_MS  # an item published less than this ago is fresh
+    fresh_places: Count = 3  # a fresh item moves up by so many places
+    promoted_places: Count = 5  # a promoted item moves up by so many places
     blocked: tuple[str, ...] = ()  # item ids that never leave, at any tier
     pinned: tuple[str, ...] = ()  # item ids put first, in this order
 
@@ -81,25 +87,25 @@ class RerankingSettings(msgspec.Struct, frozen=True, kw_only=True):
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The promises, in milliseconds."""
 
-    full_ms: float = 50.0  # default budget of a request
-    fast_ms: float = 15.0
-    popular_ms: float = 5.0
-    retrieval_ms: float = 10.0
-    ranking_ms: float = 30.0
-    reranking_ms: float = 10.0
-    contract_ms: float = 200.0  # no request may ask for more
+    full_ms: Positive = 50.0  # default budget of a request
+    fast_ms: Positive = 15.0
+    popular_ms: Positive = 5.0
+    retrieval_ms: Positive = 10.0
+    ranking_ms: Positive = 30.0
+    reranking_ms: Positive = 10.0
+    contract_ms: Positive = 200.0  # no request may ask for more
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP server."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
-    max_body_bytes: int = 1_048_576
-    max_events: int = 1_000  # in one POST /v1/events
-    max_k: int = 100
-    release_poll_ms: int = 500  # how often a worker looks whether another release was activated
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080
+    workers: AtLeastOne = 1
+    max_body_bytes: AtLeastOne = 1_048_576
+    max_events: AtLeastOne = 1_000  # in one POST /v1/events
+    max_k: AtLeastOne = 100
+    release_poll_ms: AtLeastOne = 500  # how often a worker looks whether another release was activated
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,13 +130,16 @@ def load_settings(
 def load_table(
     table: type[Table], path: Path | None, environment: Mapping[str, str] | None = None, overrides: Iterable[str] = ()
 ) -> Table:
-    """A table of groups of settings, from a TOML file where there is one, environment, and `group.name=value`."""
-    raw: dict[str, dict[str, Any]] = {}
+    """A table of groups of settings, from a TOML file where there is one, environment, and `group.name=value`.
+
+    Raises `SettingsError` for an unknown group or name, and for a value of the wrong type or out of range.
+    """
+    raw: dict[str, Any] = {}
     if path and path.is_file():
         try:
             raw = tomllib.loads(path.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path} is not valid TOML ({error}); mend it or remove it") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise SettingsError(f"{path} cannot be read as TOML ({error}); mend it or remove it") from error
     for name, text in (environment or {}).items():
         if name.startswith(_PREFIX) and "__" in name:
             group, key = name[len(_PREFIX) :].lower().split("__", 1)
@@ -157,8 +166,10 @@ def settings_table(settings: Settings) -> list[tuple[str, Any]]:
     ]
 
 
-def _put(raw: dict[str, dict[str, Any]], group: str, key: str, value: Any) -> None:
-    raw.setdefault(group, {})[key] = value
+def _put(raw: dict[str, Any], group: str, key: str, value: Any) -> None:
+    values = raw.setdefault(group, {})
+    if isinstance(values, dict):  # else the check of names says so
+        values[key] = value
 
 
 def _parsed(text: str) -> Any:

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
-from tests.bench.loopback_server import Answer, serving
 
+from tests.bench.loopback_server import Answer, serving
 from upnext.bench.machine import Machine, commit_of, this_machine
 from upnext.bench.plot import draw_run, tiers_by_second
 from upnext.bench.progress import ProgressLine

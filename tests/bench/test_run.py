@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from tests.bench.loopback_server import Answer, serving
 
+from tests.bench.loopback_server import Answer, serving
 from upnext.bench.capacity import find_capacity
 from upnext.bench.run import Plan, Run, run_load
 from upnext.bench.summary import latencies_ms, summarize

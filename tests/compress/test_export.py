@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tests.models.planted_lists import planted_lists, random_ranker, small_config
 
+from tests.models.planted_lists import planted_lists, random_ranker, small_config
 from upnext.compress.export import IR_VERSION, OPSET, float_graph, int8_graph
 from upnext.compress.fold import FoldedItems, RankerWeights, ranker_weights
 from upnext.compress.quantize import QuantizedRanker, quantize_ranker

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tests.models.planted_lists import planted_lists, random_ranker, small_config
 
+from tests.models.planted_lists import planted_lists, random_ranker, small_config
 from upnext.compress import fold
 from upnext.compress.fold import RankerWeights, fold_item_side, fold_rows, item_range, ranker_weights
 from upnext.models.ranker_dnn import RankerDnn, score_lists

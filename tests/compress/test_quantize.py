@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tests.models.planted_lists import planted_lists, random_ranker, small_config
 
+from tests.models.planted_lists import planted_lists, random_ranker, small_config
 from upnext.compress.fold import ranker_weights
 from upnext.compress.quantize import PackedSide, QuantizedRanker, activation_ranges, quantize_ranker
 from upnext.models.ranker_dnn import RankerDnn

@@ -13,6 +13,8 @@ from upnext.funnel.answer import Answer, Ranked
 from upnext.funnel.funnel import Funnel
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.retrieval.sources import Indexes
+from upnext.index.flat import FlatIndex
+from upnext.index.interface import Allowed
 from upnext.settings import Settings
 from upnext.state.crowd import Crowd
 
@@ -43,11 +45,12 @@ class ExactIndex:
     """Nearest by inner product, ties by row; `before` runs first and may raise or let time pass."""
 
     kind = "exact"
-    parameters: dict[str, object] = {}
 
     def __init__(self, vectors: np.ndarray, before: Callable[[], None] = lambda: None) -> None:
         self._vectors = vectors
         self._before = before
+        self.n_items, self.dim = vectors.shape
+        self.parameters: dict[str, int] = {}
         self.asked: list[int] = []  # k of every search
 
     def search(self, queries, k, *, allowed=None):
@@ -63,8 +66,8 @@ class ExactIndex:
         return scores, rows
 
 
-def mask_of(allowed) -> np.ndarray:
-    return allowed.mask
+def mask_of(allowed: Allowed) -> np.ndarray:
+    return np.array([allowed.selector.is_member(row) for row in range(allowed.n_items)], np.bool_)
 
 
 class FakeRanker:
@@ -92,10 +95,11 @@ class World:
         self.clock = ManualClock(NOW_MS)
         self.catalog = catalog_of(n_items, **columns)
         self.n_items, self.dim = n_items, dim
-        self.session = rng.normal(size=(n_items, dim + 1)).astype(np.float32)
-        self.user = rng.normal(size=(n_items, dim)).astype(np.float32)
+        self.session = rng.normal(size=(n_items, dim + 1)).astype(np.float16).astype(np.float32)
+        self.user = rng.normal(size=(n_items, dim)).astype(np.float16).astype(np.float32)
         content = rng.normal(size=(n_items, dim)).astype(np.float32)
-        self.content = content / np.linalg.norm(content, axis=1, keepdims=True)
+        content /= np.linalg.norm(content, axis=1, keepdims=True)
+        self.content = content.astype(np.float16).astype(np.float32)
         self.vectors = ItemVectors(self.session, self.user, self.content)
         self.worth = rng.permutation(n_items).astype(np.float32)  # what the ranker thinks of each item
         self.rng = rng
@@ -107,6 +111,10 @@ class World:
             for _ in range(len(popular) - place):
                 crowd.trends.observe(int(row), NOW_MS)
         return crowd
+
+    def real_indexes(self) -> Indexes:
+        """Those that serve: exact too, since no vector here needs more than 16 bits a number."""
+        return Indexes(FlatIndex.build(self.session), FlatIndex.build(self.user), FlatIndex.build(self.content))
 
     def indexes(self, **before: Callable[[], None]) -> Indexes:
         tables = {"session": self.session, "user": self.user, "content": self.content}

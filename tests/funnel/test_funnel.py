@@ -3,11 +3,10 @@
 import threading
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.funnel.fakes import FakeRanker, World, fail, noted, ranked_of, rows_of, run
 
+from tests.funnel.fakes import FakeRanker, World, fail, noted, ranked_of, rows_of, run
 from upnext.clock import Deadline
 from upnext.features.user_view import UserView
 from upnext.funnel.answer import TIERS, Answer
@@ -241,10 +240,9 @@ def test_ties_go_by_position_and_what_is_no_number_goes_last(scores):
     assert order == sorted(range(len(scores)), key=lambda at: (np.isnan(scores[at]), -np.nan_to_num(scores[at])))
 
 
-@pytest.mark.parametrize("tier", ["popular", "full"])
-def test_two_threads_may_finish_one_answer_while_it_is_written(tier):
+def test_two_threads_may_finish_one_answer_while_it_is_written():
     world = World()
-    funnel = world.funnel(SETTINGS, ranker=None if tier == "popular" else "known", popular=POPULAR)
+    funnel = world.funnel(SETTINGS, popular=POPULAR)
     request = SlateRequest(subject=None, k=10)
     answers: list[Answer] = [Answer(funnel.popular())]
     failures: list[str] = []

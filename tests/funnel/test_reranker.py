@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.funnel.fakes import NOW_MS, catalog_of, ranked_of, rows_of
 
+from tests.funnel.fakes import NOW_MS, catalog_of, ranked_of, rows_of
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.reranking.reranker import Reranker
 from upnext.settings import DAY_MS, RerankingSettings

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ingest.importing import write_gzip, write_zip
 
+from tests.ingest.importing import write_gzip, write_zip
 from upnext.errors import DataError
 from upnext.ingest.importers.delimited import Delimited
 from upnext.ingest.importers.files import MAX_LINE_BYTES, DataFiles

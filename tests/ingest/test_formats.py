@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.ingest.importing import write_gzip, write_zip
 
+from tests.ingest.importing import write_gzip, write_zip
 from upnext.errors import DataError
 from upnext.ingest.importers.formats import guess_format, open_source
 

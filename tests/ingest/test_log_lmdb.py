@@ -7,8 +7,8 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from tests.ingest.log_suite import EventLogSuite, event, events
 
+from tests.ingest.log_suite import EventLogSuite, event, events
 from upnext.errors import StoreError
 from upnext.ingest.lmdb_log import LmdbEventLog
 from upnext.ingest.log_interface import EventLog

@@ -1,8 +1,8 @@
 """The memory log keeps the promise of all event logs."""
 
 import pytest
-from tests.ingest.log_suite import EventLogSuite
 
+from tests.ingest.log_suite import EventLogSuite
 from upnext.ingest.log_interface import EventLog
 from upnext.ingest.memory_log import MemoryEventLog
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.ingest.importing import read_all, write_gzip, write_zip
 
+from tests.ingest.importing import read_all, write_gzip, write_zip
 from upnext.domain.event import Event, Item, User
 from upnext.errors import DataError
 from upnext.ingest.importers.globo import Globo

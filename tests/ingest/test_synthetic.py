@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.ingest.importing import by_kind, read_all
 
+from tests.ingest.importing import by_kind, read_all
 from upnext.contracts.event import check_event
 from upnext.contracts.item import check_item
 from upnext.domain.event import INTERACTION_CODES, Event

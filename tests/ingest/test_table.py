@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from tests.ingest.importing import read_all, write_gzip
 
+from tests.ingest.importing import read_all, write_gzip
 from upnext.domain.event import Event, Item
 from upnext.errors import DataError
 from upnext.ingest.importers.mapping import parse_assignments

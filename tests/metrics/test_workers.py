@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.metrics.test_recorder import values_of
 
+from tests.metrics.test_recorder import values_of
 from upnext.errors import UpnextError
 from upnext.metrics.recorder import Metrics
 from upnext.metrics.workers import share_between_workers

@@ -3,8 +3,8 @@
 import msgspec
 import numpy as np
 import pytest
-from tests.models.planted_lists import planted_lists
 
+from tests.models.planted_lists import planted_lists
 from upnext.errors import SettingsError, TrainingError
 from upnext.models.ranker_config import RankerConfig
 from upnext.models.ranker_lists import RankerLists

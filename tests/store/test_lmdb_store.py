@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.store.suite import NEVER, StoreSuite
 
+from tests.store.suite import NEVER, StoreSuite
 from upnext.clock import ManualClock
 from upnext.errors import StoreError
 from upnext.store.interface import Store

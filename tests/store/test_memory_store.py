@@ -1,8 +1,8 @@
 """The memory store keeps the promise of all stores."""
 
 import pytest
-from tests.store.suite import StoreSuite
 
+from tests.store.suite import StoreSuite
 from upnext.clock import ManualClock
 from upnext.store.interface import Store
 from upnext.store.memory_store import MemoryStore

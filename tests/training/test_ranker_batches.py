@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tests.models.planted_lists import planted_lists, random_ranker, small_config
 
+from tests.models.planted_lists import planted_lists, random_ranker, small_config
 from upnext.training.ranker_batches import draw_places, learn_standardisation, ranker_batches
 
 

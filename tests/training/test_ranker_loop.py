@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tests.models.planted_lists import planted_lists, small_config
 
+from tests.models.planted_lists import planted_lists, small_config
 from upnext.errors import TrainingError
 from upnext.models.ranker_dnn import RankerDnn, score_lists
 from upnext.models.ranker_lists import RankerLists

@@ -23,7 +23,8 @@ Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
 _COLUMN = {name: place for place, name in enumerate(CROSS)}
 _LEAST_SHARE = np.float32(1e-4)  # of covisits that are told from none
-_FLAGS: Floats = ((np.arange(256)[:, None] >> np.arange(N_FLAGS)) & 1).astype(np.float32)  # of each `sources`
+_FLAGGED: Floats = np.zeros((256, len(CROSS)), np.float32)  # for each value of `sources`, a row with its flags alone
+_FLAGGED[:, -N_FLAGS:] = (np.arange(256)[:, None] >> np.arange(N_FLAGS)) & 1
 _NEVER_MS = np.iinfo(np.int64).max
 _YEAR_2000_MS = 946_684_800_000
 
@@ -64,7 +65,7 @@ class Assembler:
 
         `sources` (n_candidates,) uint8 has a bit for every source that returned the candidate.
         """
-        features = np.zeros((len(rows), len(CROSS)), np.float32)
+        features = _FLAGGED.take(sources, axis=0)
         places = rows.astype(np.intp)  # once, rather than in every lookup
         self._vector_scores(features, view, signals, places)
         lookup = self._scratch.lookup
@@ -74,7 +75,6 @@ class Assembler:
         features[:, _COLUMN["covisit"] : _COLUMN["covisit_last"] + 1] = np.log(shares + _LEAST_SHARE).T
         self._crowd_columns(features, places, crowd.trends)
         features[:, _COLUMN["genre_match"]] = signals.genre_profile.take(self._catalog.genre.take(places), mode="wrap")
-        features[:, -N_FLAGS:] = _FLAGS.take(sources, axis=0)
         return features
 
     def _vector_scores(self, features: Floats, view: UserView, signals: Signals, places: Places) -> None:
@@ -92,8 +92,8 @@ class Assembler:
         if vectors.user is not None and len(view.user_vector):
             features[:, _COLUMN["user_score"]] = np.vecdot(vectors.user.take(places, axis=0), view.user_vector)
         if vectors.content is not None and len(signals.content_profile):
-            text = vectors.content.take(places, axis=0)
-            features[:, _COLUMN["content_score"]] = np.vecdot(text, signals.content_profile)
+            taken = vectors.content.take(places, axis=0)
+            features[:, _COLUMN["content_score"]] = np.vecdot(taken, signals.content_profile)
 
     def _crowd_columns(self, features: Floats, places: Places, trends: ItemTrends) -> None:
         at = _COLUMN["count_fast"]

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 
 
 class Scratch(threading.local):
@@ -16,23 +17,21 @@ class Scratch(threading.local):
         self.floats = np.zeros(n_items, np.float32)
         self.flags = np.zeros(n_items, np.uint8)
 
-    def lookup(
-        self, rows: Rows, values: npt.NDArray[np.float32], wanted: npt.NDArray[np.integer[Any]]
-    ) -> npt.NDArray[np.float32]:
+    def lookup(self, rows: Rows, values: Floats, wanted: npt.NDArray[np.integer[Any]]) -> Floats:
         """The value of each wanted row, 0 where it is not among `rows` (distinct); (n_wanted,) float32."""
-        floats = self.floats
+        floats, places = self.floats, rows.astype(np.intp)  # once, since assignment is three times as quick by intp
         try:
-            floats[rows] = values
+            floats[places] = values
             return floats.take(wanted)
         finally:
-            floats[rows] = 0.0
+            floats[places] = 0.0
 
     def outside(self, rows: Rows, excluded: Rows) -> npt.NDArray[np.bool_]:
         """(n_rows,) bool: which of `rows` are not among `excluded`."""
-        flags = self.flags
+        flags, places = self.flags, excluded.astype(np.intp)
         try:
-            flags[excluded] = 1
+            flags[places] = 1
             outside: npt.NDArray[np.bool_] = flags.take(rows) == 0
             return outside
         finally:
-            flags[excluded] = 0
+            flags[places] = 0

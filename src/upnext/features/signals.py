@@ -24,7 +24,7 @@ class Signals:
     recent_rows: Rows  # newest first, distinct, at most 5
     covisit_rows: Rows  # what tends to follow them, best first
     covisit_scores: Floats
-    covisit_last_rows: Rows  # what tends to follow the newest alone
+    covisit_last_rows: Rows  # what tends to follow the newest alone, in no particular order
     covisit_last_scores: Floats
     genre_profile: Floats  # (n_genres + 1,) share of each primary genre in recent interactions; the last stays 0
     content_profile: Floats  # (dim,) unit vector of the recent items' text, or empty
@@ -34,11 +34,8 @@ def signals_of(view: UserView, catalog: Catalog, vectors: ItemVectors, covisits:
     """The signals of one user at this moment."""
     recent = _newest_distinct(view.recent_rows, _LOOK_BACK)
     weights = _WEIGHTS[: len(recent)]
-    last_rows, last_scores = covisits.after(recent[:1], weights[:1])
-    if len(recent) > 1:
-        rows, scores = covisits.after(recent, weights)
-    else:
-        rows, scores = last_rows, last_scores
+    rows, scores = covisits.after(recent, weights)
+    last_rows, last_scores = (rows, scores) if len(recent) < 2 else covisits.after_one(int(recent[0]))
     return Signals(
         recent, rows, scores, last_rows, last_scores,
         _genre_profile(view.recent_rows, catalog),

@@ -55,15 +55,35 @@ def open_live(release: Release, settings: Settings, clock: Clock) -> Live:
     crowd.load(release.array)
     facts = release.json("facts")
     funnel = Funnel(catalog, vectors, indexes, crowd, _ranker(release, settings), settings, clock)
-    if "ranker.spec" in release and release.json("ranker.spec")["digest"] != funnel.assembler.spec.digest():
-        raise ReleaseError(
-            f"release {release.id} was made for other ranker inputs than this version assembles; train a new one"
-        )
+    _check_fit(release, funnel)
     stepper = None
     if "session_step" in release and vectors.session is not None:
         graph = open_session(release.path("session_step"))
         stepper = GraphStepper(graph, vectors.session, catalog, facts["encoders"])
     return Live(release.id, funnel, stepper, facts["log_sequence"], tuple(facts["warm_up"]))
+
+
+def _check_fit(release: Release, funnel: Funnel) -> None:
+    """Parts that do not belong together would fail in every request; better not to open them."""
+    n_items = funnel.catalog.n_items
+    for space in SPACES:
+        table, index = getattr(funnel.vectors, space), getattr(funnel.indexes, space)
+        if index is not None and (table is None or (index.n_items, index.dim) != table.shape):
+            raise ReleaseError(
+                f"index and vectors of the {space} space of release {release.id} differ; train a new one"
+            )
+        if table is not None and len(table) != n_items:
+            raise ReleaseError(
+                f"release {release.id} has {len(table)} {space} vectors for {n_items} items; train a new one"
+            )
+    if funnel.ranker is None:
+        return
+    if (hidden := len(release.array("ranker.item_hidden"))) != n_items:
+        raise ReleaseError(f"the ranker of release {release.id} knows {hidden} of {n_items} items; train a new one")
+    if release.json("ranker.spec")["digest"] != funnel.assembler.spec.digest():
+        raise ReleaseError(
+            f"release {release.id} was made for other ranker inputs than this version assembles; train a new one"
+        )
 
 
 def _ranker(release: Release, settings: Settings) -> GraphRanker | None:

@@ -43,7 +43,7 @@ class EventColumns:
 
 
 def read_columns(log: EventLog, progress: Callable[[int, int], None] | None = None) -> EventColumns:
-    """The columns of every event now in `log`, read as a stream: about 50 bytes an event beside the names.
+    """The columns of every event now in `log` that came with consent, streamed: about 50 bytes an event beside names.
 
     Users, items, devices and regions are numbered in the order the log first names them. `progress` is told events
     read and events to read.
@@ -56,6 +56,8 @@ def read_columns(log: EventLog, progress: Callable[[int, int], None] | None = No
     sessions: dict[str, int] = {}
     last = log.last()
     for number, event in log.scan():
+        if not event.consent:
+            continue
         user.append(users.setdefault(subject_of(event.user_id, event.session_id) or "", len(users)))
         item.append(-1 if event.item_id is None else items.setdefault(event.item_id, len(items)))
         action.append(ACTION_CODE[event.action])

@@ -56,7 +56,7 @@ class RankerDnn(nn.Module):
         self.dropout = Dropout(config.dropout)
         for layer in layers[config.exits[0] :]:
             if layer.in_features == layer.out_features:  # deeper exits start as the one before them
-                pass
+                nn.init.eye_(layer.weight)
                 nn.init.zeros_(layer.bias)
         for linear in (*heads, self.wide):
             nn.init.zeros_(linear.weight)
@@ -80,7 +80,7 @@ class RankerDnn(nn.Module):
         user_part = self.user_side(self.user_inputs(user))[:, None]
         x = torch.relu(self.item_side(item) + self.cross_side(cross) + user_part)
         wide = self.wide(cross)
-        scores = []
+        scores: list[Tensor] = []
         for depth, layer in enumerate(self.hidden, start=1):
             x = torch.relu(layer(self.dropout(x)))
             if depth in self.config.exits:

@@ -48,7 +48,7 @@ class RankerLists:
 
     @property
     def n_candidates(self) -> int:
-        return self.rows.shape[1]
+        return int(self.rows.shape[1])
 
     def take(self, lists: npt.NDArray[np.int64]) -> "RankerLists":
         """The lists of these numbers, in this order."""

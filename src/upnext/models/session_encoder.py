@@ -26,13 +26,13 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     # Longest window (targets) learned from at once; longer histories are cut, never dropped. Serving has no such limit.
     history_length: int = 150
     # Passes over all histories.
-    epochs: int = 24
+    epochs: int = 32
     # Peak of the one-cycle schedule.
     learning_rate: float = 2e-3
     # AdamW's decay of weight matrices; biases, norms, embeddings and the recurrence itself are not decayed.
     weight_decay: float = 0.01
     # Places (events and padding) per training step; rows of like length share a batch.
-    batch_events: int = 16_384
+    batch_events: int = 8_192
     # Largest catalogue trained with the full softmax; above it negatives are sampled.
     full_softmax_items: int = 20_000
     # Negatives drawn per step and shared by all its targets, when sampling.

@@ -49,7 +49,7 @@ def create_app(engine: Engine, metrics: Metrics) -> Starlette:
             Route("/v1/popular", Endpoint(lookups.popular), methods=["GET"]),
             Route("/healthz", Plain(operations.healthz), methods=["GET"]),
             Route("/readyz", Plain(operations.readyz), methods=["GET"]),
-            Route("/metrics", Plain(operations.metrics), methods=["GET"]),
+            Route("/metrics", Plain(operations.metrics, slow=True), methods=["GET"]),
             Route("/openapi.json", Plain(operations.openapi), methods=["GET"]),
         ],
         lifespan=lifespan,

@@ -1,5 +1,6 @@
 """The few lines of ASGI that every endpoint shares: a body within bounds, JSON out, one shape for every failure."""
 
+import asyncio
 import itertools
 import logging
 import os
@@ -58,11 +59,16 @@ class Endpoint:
 class Plain:
     """An ASGI application around a handler that says status, body and content type itself."""
 
-    def __init__(self, handler: Callable[[], tuple[int, bytes, str]]) -> None:
+    def __init__(self, handler: Callable[[], tuple[int, bytes, str]], *, slow: bool = False) -> None:
+        """A `slow` handler runs in a thread of its own, away from the event loop."""
         self._handler = handler
+        self._slow = slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, body, content_type = self._handler()
+        if self._slow:
+            status, body, content_type = await asyncio.get_running_loop().run_in_executor(None, self._handler)
+        else:
+            status, body, content_type = self._handler()
         await respond(send, status, body, content_type.encode())
 
 

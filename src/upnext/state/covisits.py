@@ -17,6 +17,7 @@ from upnext.settings import TrendSettings
 _RENORMALIZE_AT = 60.0  # exponents past 2^60 are brought back to 0, well inside float32
 _BYTES_PER_SUCCESSOR = 8  # int32 entry, float32 weight
 _BYTES_PER_SLOT = 20  # int32 owner, float64 total, float64 landmark
+_NO_SHARE = np.uint64(0xFFFFFFFF_00000000)  # keys of entries without a share begin here
 _HAND = 8  # slots looked at when one must make way
 
 Rows = npt.NDArray[np.int32]
@@ -36,8 +37,9 @@ class Covisits:
 
     def _clear(self, width: int) -> None:
         """Nothing observed yet. Zeros cost no memory until they are written to."""
-        slots = self._most_bytes // (width * _BYTES_PER_SUCCESSOR + _BYTES_PER_SLOT)
-        slots = max(1, min(slots, self.n_items))
+        affordable = self._most_bytes // (width * _BYTES_PER_SUCCESSOR + _BYTES_PER_SLOT)
+        self._most_slots = max(1, min(affordable - 1, self.n_items))
+        slots = self._most_slots + 1  # the last stays empty: it is what -1 points to
         self._slot: Rows = np.full(self.n_items, -1, np.int32)  # of each item; -1: none
         self._used = 0
         self._hand = 0
@@ -105,8 +107,8 @@ class Covisits:
         """
         slots = self._slot.take(rows)
         totals = self._totals.take(slots, mode="wrap")
-        known = (slots >= 0) & (totals > 0)  # a slot that changes hands just now has no total
-        if not known.all():
+        if not totals.all():  # no slot, or one that changes hands just now
+            known = totals > 0
             slots, totals, weights = slots[known], totals[known], weights[known]
         if not len(slots):
             return np.empty(0, np.int32), np.empty(0, np.float32)
@@ -115,12 +117,22 @@ class Covisits:
         entries, flat = self._successors.take(slots, axis=0).ravel(), shares.ravel()
         return _heaviest_first(entries, flat if len(slots) == 1 else self._sums.of(entries, flat))
 
+    def after_one(self, row: int) -> tuple[Rows, Floats]:
+        """What tends to follow `row`: distinct rows and their shares, in no particular order."""
+        slot = self._slot[row]
+        total = self._totals[slot]
+        if total <= 0:
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        weights = self._weights[slot]
+        present = weights > 0
+        return self._successors[slot][present] - np.int32(1), weights[present] * np.float32(1.0 / total)
+
     def _new_slot(self, row: int, timestamp_ms: int) -> int:
-        if self._used < len(self._owner):
+        if self._used < self._most_slots:
             slot = self._used
             self._used += 1
         else:  # the lightest of the next few makes way
-            window = (self._hand + np.arange(_HAND)) % len(self._owner)
+            window = (self._hand + np.arange(_HAND)) % self._most_slots
             slot = int(window[self._heaviness(self._totals[window], self._landmarks_ms[window]).argmin()])
             self._hand = int(window[-1]) + 1
             self._slot[self._owner[slot]] = -1
@@ -134,7 +146,7 @@ class Covisits:
 
     def _adopt(self, owners: npt.NDArray[Any], totals: Doubles, landmarks_ms: Doubles) -> npt.NDArray[np.intp]:
         """Gives the first slots to the heaviest of `owners`, in their order; which they are."""
-        heaviest = np.argsort(-self._heaviness(totals, landmarks_ms), kind="stable")[: len(self._owner)]
+        heaviest = np.argsort(-self._heaviness(totals, landmarks_ms), kind="stable")[: self._most_slots]
         kept = np.sort(heaviest)
         self._used = len(kept)
         self._owner[: self._used] = owners[kept]
@@ -177,22 +189,24 @@ class _Sums(threading.local):
 
     def of(self, entries: Rows, shares: Floats) -> Floats:
         """For each entry the sum of the shares of its equals."""
-        sums = self._floats
-        np.add.at(sums, entries, shares)
-        found = sums.take(entries)
-        sums[entries] = 0.0
+        sums, places = self._floats, entries.astype(np.intp)  # once, since assignment is three times as quick by intp
+        np.add.at(sums, places, shares)
+        found = sums.take(places)
+        sums[places] = 0.0
         return found
 
 
 def _heaviest_first(entries: Rows, shares: Floats) -> tuple[Rows, Floats]:
     """Distinct rows and shares in order, without those that have none; equal entries must have equal shares."""
     # One number that sorts by falling share, then by row: the bits of floats that are not negative sort as they do.
-    keys = (~shares.view(np.uint32)).astype(np.uint64) << np.uint64(32) | entries.astype(np.uint64)
+    pairs = np.empty((len(entries), 2), np.uint32)  # low half, high half
+    pairs[:, 0] = entries
+    np.invert(shares.view(np.uint32), out=pairs[:, 1])
+    keys = pairs.view(np.uint64).ravel()
     keys.sort()
-    first = np.empty(len(keys), np.bool_)
-    first[0] = True
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    first[keys.searchsorted(np.uint64(0xFFFFFFFF_00000000)) :] = False
-    keys = keys[first]
-    rows = (keys & np.uint64(0xFFFFFFFF)).astype(np.int32) - np.int32(1)
-    return rows, (~(keys >> np.uint64(32)).astype(np.uint32)).view(np.float32)
+    keep = np.empty(len(keys), np.bool_)
+    keep[0] = True
+    np.not_equal(keys[1:], keys[:-1], out=keep[1:])
+    keep[keys.searchsorted(_NO_SHARE) :] = False
+    pairs = keys[keep].view(np.uint32).reshape(-1, 2)
+    return pairs[:, 0].view(np.int32) - np.int32(1), (~pairs[:, 1]).view(np.float32)

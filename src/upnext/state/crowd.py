@@ -42,7 +42,10 @@ class Crowd:
         rows: Rows,
         timestamps_ms: npt.NDArray[np.int64],
     ) -> None:
-        """Many interactions in time order at once, into an empty crowd; arrays (n,), the same as one by one."""
+        """Many interactions in time order at once, into an empty crowd; arrays (n,).
+
+        The same as one by one, as long as every visitor is remembered and covisits have room for all.
+        """
         self.trends.observe_many(rows, timestamps_ms)
         order = np.argsort(visitors, kind="stable")
         before, after = order[:-1], order[1:]

@@ -6,7 +6,7 @@ from typing import Protocol
 from upnext.clock import Deadline
 
 Values = list[bytes | None]
-# Given the group's number and the values now under its keys (None where absent), the values to put there (None deletes).
+# Given a group's number and the values now under its keys (None: absent), the values to put there (None deletes).
 Change = Callable[[int, Values], Sequence[bytes | None]]
 
 
@@ -21,7 +21,7 @@ class Store(Protocol):
         """Values in the order of `keys`, None where absent or expired, all read at one moment."""
 
     def put_many(self, items: Sequence[tuple[bytes, bytes]], deadline: Deadline, *, ttl_ms: int | None = None) -> None:
-        """Sets all of `items` or, on an error, none; with `ttl_ms` they are absent once so many milliseconds have passed."""
+        """Sets all of `items` or, on an error, none; with `ttl_ms` they are absent once that has passed."""
 
     def delete_many(self, keys: Sequence[bytes], deadline: Deadline) -> int:
         """Deletes; how many had been there."""

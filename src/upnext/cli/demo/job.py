@@ -44,7 +44,10 @@ def learn(home: Path, data: Path, settings: Settings, train: TrainSettings, seed
     with opened_home(home) as opened:
         with steps.step(f"import of {data.name}") as progress:
             source = open_source(data, now_ms=clock.now_ms())
-            report = import_into(source, opened.event_log, opened.store, clock=clock, progress=None)
+            report = import_into(
+                source, opened.event_log, opened.store, clock=clock,
+                progress=lambda rows, share: progress(int(1_000 * share), 1_000, f"{rows:,} rows"),
+            )  # fmt: skip
             progress(1, 1, f"{report.accepted_events:,} events, {report.duplicates:,} already there")
         run = TrainingRun(home, opened.store, opened.event_log, settings, train, seed, steps)
         release = run.release(data.name, "leave-one-out", hold_out=True)

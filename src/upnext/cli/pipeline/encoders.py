@@ -1,6 +1,7 @@
 """Step one: the models that make vectors, trained on the part of the log that is theirs."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from upnext.training.splits import Mask
 from upnext.training.two_tower_loop import train_two_tower
 
 Floats = npt.NDArray[np.float32]
-Progress = Callable[[str], Callable[[int, int, str], None]]  # name of a step -> its progress callback
+Step = Callable[[str], AbstractContextManager[Callable[[int, int, str], None]]]  # as `Steps.step`
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,23 @@ class Encoders:
     vectors: ItemVectors
 
 
-def train_encoders(
-    world: World, train: Mask, settings: TrainSettings, folder: Path, seed: int, progress: Progress
-) -> Encoders:
+def train_encoders(world: World, train: Mask, settings: TrainSettings, folder: Path, seed: int, step: Step) -> Encoders:
     """Trains on the events of `train`; checkpoints in `folder`, from which an interrupted run goes on."""
     sequences = histories_of(world, train)
     n_items = world.catalog.n_items
-    content = fit_content(world.items, settings.content)
     session_file, two_tower_file = folder / "session.pt", folder / "two_tower.pt"
-    session = train_session(
-        sequences, n_items, settings.session, seed=seed, checkpoint=session_file, progress=progress("session encoder")
-    )
-    inputs = tower_inputs(world, content.vectors if content else None)
-    two_tower = train_two_tower(
-        sequences, inputs, settings.two_tower, seed=seed, checkpoint=two_tower_file, progress=progress("two-tower")
-    )
-    learnt = np.asarray(np.bincount(sequences.items, minlength=n_items) > 0)
+    with step("content model"):
+        content = fit_content(world.items, settings.content)
+    with step("session encoder") as progress:
+        session = train_session(
+            sequences, n_items, settings.session, seed=seed, checkpoint=session_file, progress=progress
+        )
+    with step("two-tower") as progress:
+        inputs = tower_inputs(world, content.vectors if content else None)
+        two_tower = train_two_tower(
+            sequences, inputs, settings.two_tower, seed=seed, checkpoint=two_tower_file, progress=progress
+        )
+    learnt = np.isin(np.arange(n_items), sequences.items)
     vectors = ItemVectors(
         session=_session_table(session, learnt),
         user=_user_table(two_tower, learnt, described=_described(inputs.side)),
@@ -99,5 +101,4 @@ def _user_table(two_tower: TwoTower, learnt: npt.NDArray[np.bool_], described: n
 
 
 def _described(side: Floats) -> npt.NDArray[np.bool_]:
-    described: npt.NDArray[np.bool_] = np.asarray(side).any(axis=1)
-    return described
+    return np.isin(np.arange(len(side)), np.nonzero(side)[0])

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from upnext.features.item_vectors import ItemVectors
 from upnext.funnel.retrieval.sources import Indexes
-from upnext.index import IndexTrial, VectorIndex, autotune
+from upnext.index.autotune import IndexTrial, autotune
+from upnext.index.interface import VectorIndex
 from upnext.settings import RetrievalSettings
 
 Floats = npt.NDArray[np.float32]

@@ -59,7 +59,7 @@ class TrainingRun:
             world = load_world(self._event_log, self._store, lambda done, total: progress(done, total, "events"))
         split = split_of(world.columns, split_name, hold_out=hold_out)
         folder = self._home / "training" / self._digest(world, split)[:16]
-        encoders = self._encoders(world, split, folder)
+        encoders = train_encoders(world, split.train, self._train, folder, self._seed, self._steps.step)
         step_graph = session_step_graph(encoders.session)
         check_session_step(step_graph, encoders.session, seed=self._seed)
         stepper = self._stepper(world, encoders, step_graph)
@@ -89,11 +89,6 @@ class TrainingRun:
                 world, self._store, facts.encoders, encoders.session, encoders.two_tower, self._settings.state, progress
             )
         return release
-
-    def _encoders(self, world: World, split: Split, folder: Path) -> Encoders:
-        with self._steps.step("session encoder") as session, self._steps.step("two-tower") as two_tower:
-            bars = {"session encoder": session, "two-tower": two_tower}
-            return train_encoders(world, split.train, self._train, folder, self._seed, bars.__getitem__)
 
     def _stepper(self, world: World, encoders: Encoders, graph: bytes) -> GraphStepper:
         assert encoders.vectors.session is not None

@@ -40,20 +40,20 @@ def spaced(genres: Sequence[int], k: int, *, gap: int, lookahead: int) -> list[i
     taken, looking at the best `lookahead` that are left; when none of them fits, the best of all is. No more than the
     first `k + lookahead` genres are ever looked at.
     """
-    remaining = list(range(min(len(genres), k + lookahead)))
+    left = list(range(min(len(genres), k + lookahead)))
     chosen: list[int] = []
     recent: list[int] = []  # genres of the last `gap` places
-    while remaining and len(chosen) < k:
-        pick = 0
-        for at in range(min(lookahead, len(remaining))):
-            genre = genres[remaining[at]]
-            if genre < 0 or genre not in recent:
-                pick = at
+    for _ in range(min(k, len(left))):
+        for position in left[:lookahead]:
+            if genres[position] not in recent or genres[position] < 0:
                 break
-        position = remaining.pop(pick)
+        else:
+            position = left[0]
+        left.remove(position)
         chosen.append(position)
-        if gap:
-            recent = [*recent, genres[position]][-gap:]
+        recent.append(genres[position])
+        if len(recent) > gap:
+            del recent[0]
     return chosen
 
 

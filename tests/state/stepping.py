@@ -1,0 +1,30 @@
+"""A session encoder that can be followed by hand, and events to feed it."""
+
+from typing import Any
+
+import numpy as np
+
+from upnext.domain.event import Event
+from upnext.domain.identity import key_of
+
+
+class CountingStepper:
+    """Its hidden state is the list of places of the items it stepped over; it does not know items named `?…`."""
+
+    def __init__(self, encoders: str = "enc") -> None:
+        self.encoders = encoders
+        self.steps = 0
+        self._place = {key_of(f"i{number}"): number for number in range(100)}
+
+    def step(self, hidden: np.ndarray, item_key: int) -> tuple[np.ndarray, np.ndarray] | None:
+        self.steps += 1
+        if item_key not in self._place:
+            return None
+        hidden = np.append(hidden, np.float32(self._place[item_key]))
+        return hidden, np.array([hidden.sum(), len(hidden)], np.float32)
+
+
+def event(item: str | int | None = 0, action: str = "click", ms: int = 1_000, **more: Any) -> Event:
+    item_id = f"i{item}" if isinstance(item, int) else item
+    defaults = {"event_id": "e", "user_id": "u", "item_id": item_id, "action": action, "timestamp_ms": ms}
+    return Event(**{**defaults, **more})

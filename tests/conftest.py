@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
+# One thread per native library: tests run beside each other, and results do not depend on the number of cores.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import pytest  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY_WORLD = Path("synthetic:n_items=200,n_users=150,n_events=9000,seed=3")

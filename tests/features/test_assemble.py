@@ -41,7 +41,7 @@ def columns(
 
 def test_vector_scores_are_dot_products_and_cosines() -> None:
     found = columns(KNOWN)
-    assert found["session_score"] == [1.5, 20, 42, 11, 2, 11, 21, 0]
+    assert found["session_score"] == [1.5, 20.25, 42, 11, 2, 11, 21, 0]
     assert found["user_score"] == [2, 1, 3, 5, 0, 5, 4, 0]
     root = np.sqrt
     assert found["last_item_score"] == [0, 1, 0.8, 1 / root(2), 0, 1, 2 / root(5), 0], "cosine to item 1, without bias"

@@ -27,7 +27,7 @@ def catalog() -> Catalog:
 
 def vectors() -> ItemVectors:
     """Session (2 + bias), user (2) and content (2) vectors; the last item has none."""
-    session = np.array([[1, 0, 0.5], [0, 2, 0], [3, 4, -1], [1, 1, 0], [2, 0, 0], [0, 1, 1], [1, 2, 0], [0, 0, 0]])
+    session = np.array([[1, 0, 0.5], [0, 2, 0.25], [3, 4, -1], [1, 1, 0], [2, 0, 0], [0, 1, 1], [1, 2, 0], [0, 0, 0]])
     user = np.array([[1, 0], [0, 1], [1, 1], [2, 1], [0, 0], [1, 3], [1, 2], [0, 0]])
     content = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0], [0, 1], [1, 0], [0.8, 0.6], [0, 0]])
     return ItemVectors(session.astype(np.float32), user.astype(np.float32), content.astype(np.float32))

@@ -265,3 +265,43 @@ def test_two_threads_may_finish_one_answer_while_it_is_written():
     done.set()
     thread.join()
     assert failures == []
+
+
+class Overtaken(Answer):
+    """Written by another thread at the very moment `ranked` is read: the user's state and a better ranking arrive."""
+
+    def __getattribute__(self, name):
+        if name == "ranked" and not self.seen_rows.size:
+            self.seen_rows = rows_of(0, 2)
+            self.offer(ranked_of("fast", [30, 31]))
+        return super().__getattribute__(name)
+
+
+def test_a_ranking_is_never_topped_up_with_items_known_to_be_seen_when_it_was_made():
+    world = World()
+    funnel = world.funnel(SETTINGS, popular=POPULAR)
+    slate = funnel.finish(SlateRequest(subject=None, k=4), Overtaken(funnel.popular()))
+    assert (slate.tier, slate.rows.tolist()) == ("fast", [30, 31, 4, 6])
+
+
+def test_the_crowd_may_move_while_requests_read_it():
+    world = World()
+    funnel = world.funnel(SETTINGS)
+    done = threading.Event()
+
+    def follow() -> None:
+        rng, at_ms = np.random.default_rng(0), 1_700_000_000_000
+        while not done.is_set():
+            at_ms += int(rng.integers(0, 40 * 86_400_000))  # so far apart that decayed counts are brought back often
+            for visitor, row in enumerate(rng.integers(0, 200, 20).tolist()):
+                funnel.crowd.observe(visitor % 5, 0, row, at_ms)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    view = world.view(seen=[3], recent=[3, 9, 40])
+    answers = [run(funnel, world.clock, view) for _ in range(150)]
+    done.set()
+    thread.join()
+    assert {answer.slate.tier for answer in answers} == {"full"}
+    assert {len(answer.slate.rows) for answer in answers} == {10}
+    assert [noted(answer) for answer in answers if answer.degraded] == []

@@ -9,7 +9,7 @@ from upnext.cli.home import opened_home
 from upnext.cli.options import home_option, json_option, set_option
 from upnext.cli.screen import ScreenSteps, console
 from upnext.release.releases import Releases
-from upnext.settings import DAY_MS, load_settings
+from upnext.settings import load_settings
 
 
 @click.command("evaluate")
@@ -20,12 +20,11 @@ from upnext.settings import DAY_MS, load_settings
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the baselines that draw at random.")
 @click.option("--sessions-ending", default="", metavar="TEXT",
               help="With stream: ask only for sessions whose id ends in this.")  # fmt: skip
-@click.option("--test-days", type=float, default=1.0, show_default=True, help="With stream: days at the log's end.")
 @json_option
 @click.option("--png", "png_path", type=click.Path(dir_okay=False, path_type=Path), help="Draw the table to this file.")
 @set_option
 def evaluate_command(
-    home: Path, split: str, release_id: str | None, seed: int, sessions_ending: str, test_days: float,
+    home: Path, split: str, release_id: str | None, seed: int, sessions_ending: str,
     json_path: Path | None, png_path: Path | None, overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Full ranking over the whole catalogue, stable sort, seen items dropped: NDCG, HR, MRR @10, recall@500, coverage.
@@ -45,9 +44,7 @@ def evaluate_command(
             subject = open_subject(release, opened.store, opened.event_log, settings)
         with steps.step(f"evaluation, split {split}") as progress:
             if split == "stream":
-                figures = evaluate_stream(
-                    subject, opened.event_log, settings, sessions_ending, int(test_days * DAY_MS), progress
-                )
+                figures = evaluate_stream(subject, opened.event_log, settings, sessions_ending, progress)
             else:
                 figures = evaluate_split(subject, split, settings, seed, progress)  # type: ignore[arg-type]
     report = EvaluationReport(

@@ -1,6 +1,7 @@
 """`upnext train`: from the log to a new release."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -19,12 +20,20 @@ from upnext.settings import load_settings, load_table
 @click.option("--split", type=click.Choice(["leave-one-out", "time"]), default="leave-one-out", show_default=True,
               help="How the ranker's part of the log is set apart from the encoders'.")  # fmt: skip
 @click.option("--hold-out/--no-hold-out", default=False, help="Also keep the newest part for `upnext evaluate`.")
+@click.option("--cut", type=click.DateTime(), help="With a split by time: where (UTC).  [default: the newest tenth]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--dataset", default="", help="A name for the data, kept in the release.")
 @click.option("--activate/--no-activate", default=True, show_default=True, help="Serve the new release from now on.")
 @set_option
 def train_command(
-    home: Path, split: str, hold_out: bool, seed: int, dataset: str, activate: bool, overrides: tuple[str, ...]
+    home: Path,
+    split: str,
+    hold_out: bool,
+    cut: datetime | None,
+    seed: int,
+    dataset: str,
+    activate: bool,
+    overrides: tuple[str, ...],
 ) -> None:
     """Train encoders and ranker on the events in HOME, compress, and write a release.
 
@@ -40,9 +49,10 @@ def train_command(
 
     settings = load_settings(home, os.environ)
     train = load_table(TrainSettings, home / "train.toml", None, overrides)
+    cut_ms = int(cut.replace(tzinfo=UTC).timestamp() * 1_000) if cut else None
     with opened_home(home) as opened:
         run = TrainingRun(home, opened.store, opened.event_log, settings, train, seed, ScreenSteps())
-        release = run.release(dataset, msgspec.convert(split, SplitName), hold_out=hold_out)
+        release = run.release(dataset, msgspec.convert(split, SplitName), hold_out=hold_out, cut_ms=cut_ms)
     if activate:
         Releases(home).activate(release.id)
     console.print(parity_table(release.manifest.reports["parity"]))

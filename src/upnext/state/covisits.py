@@ -138,7 +138,6 @@ class Covisits:
             self._slot[self._owner[slot]] = -1
             self._totals[slot] = 0.0
             self._weights[slot] = 0.0
-            self._successors[slot] = 0
         self._owner[slot] = row
         self._landmarks_ms[slot] = timestamp_ms
         self._slot[row] = slot

@@ -37,7 +37,7 @@ def exit_name(depth: int) -> str:
 
 
 def train_and_compress(
-    lists: RankerLists, settings: TrainSettings, folder: Path, seed: int, progress: Callable[[int, int, str], None]
+    lists: RankerLists, settings: TrainSettings, checkpoint: Path, seed: int, progress: Callable[[int, int, str], None]
 ) -> CompressedRanker:
     """Trains the ranker, exports every exit in both precisions, compares. Raises `ParityError` when they disagree."""
     order = np.random.default_rng(seed).permutation(len(lists))
@@ -46,7 +46,7 @@ def train_and_compress(
     config = settings.ranker
     if config.prior_column is None:  # before any training it orders as the session encoder does
         config = msgspec.structs.replace(config, prior_column=CROSS.index("session_score"))
-    model = train_ranker(learning, config, seed=seed, checkpoint=folder / "ranker.pt", progress=progress)
+    model = train_ranker(learning, config, seed=seed, checkpoint=checkpoint, progress=progress)
     exported = export_ranker(model, learning)
     parity = parity_report(model, exported, kept_back)
     check_parity(parity, settings.parity)

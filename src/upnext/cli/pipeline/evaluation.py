@@ -66,7 +66,7 @@ def evaluate_split(
     """Figures of every system on a split by users. Raises `TrainingError` when the release may know the answers."""
     check_held_out(subject.facts, name)
     world = subject.world
-    split = split_of(world.columns, name, hold_out=True)
+    split = split_of(world.columns, name, hold_out=True, cut_ms=_cut_ms(subject))
     visible: Mask = split.train | split.ranker
     cases = cases_at(world.columns, split.case_events, drop_seen=settings.reranking.drop_seen)
     replay = _replay(subject, visible, np.unique(split.case_users), settings)
@@ -79,17 +79,16 @@ def evaluate_split(
 
 
 def evaluate_stream(
-    subject: Subject, event_log: EventLog, settings: Settings, ending: str, test_ms: int, progress: Progress
+    subject: Subject, event_log: EventLog, settings: Settings, ending: str, progress: Progress
 ) -> dict[str, Figures]:
-    """Click by click over the last `test_ms` of the log, for sessions whose id ends in `ending`.
+    """Click by click over all that was held out, for sessions whose id ends in `ending`.
 
     Raises `TrainingError` when the release was trained on that period.
     """
     check_held_out(subject.facts, "time")
     world = subject.world
     columns, chosen = world.columns, interactions(world.columns)
-    cut_ms = int(columns.timestamp_ms[split_of(columns, "time", hold_out=True).case_events].min())
-    cut_ms = max(cut_ms, int(columns.timestamp_ms[chosen].max()) - test_ms)
+    cut_ms = _cut_ms(subject)
     sampled = sessions_ending_in(event_log.scan(), columns, ending)
     late = chosen & (columns.timestamp_ms >= cut_ms)
     tracked = np.isin(columns.user, np.unique(columns.user[late & sampled]))
@@ -106,6 +105,10 @@ def evaluate_stream(
         streams.append(ReplayStream(name, columns, replay, stage(replay), tracked))
     systems: list[StreamSystem] = [Popular60Min(columns), StreamCovisit(columns), *streams]
     return replay_stream(columns, cut_ms, sampled, systems, progress=progress)
+
+
+def _cut_ms(subject: Subject) -> int:
+    return msgspec.convert(subject.facts["cut_ms"], int)
 
 
 def _replay(subject: Subject, visible: Mask, users: npt.NDArray[np.int32], settings: Settings) -> Replay:

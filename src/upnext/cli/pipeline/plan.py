@@ -41,9 +41,12 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     parity: ParityBounds = ParityBounds()
 
 
-def split_of(columns: EventColumns, name: SplitName, *, hold_out: bool) -> Split:
-    """The named split. Without `hold_out` nothing is kept for evaluation: the ranker learns from the newest part."""
-    split = leave_one_out(columns) if name == "leave-one-out" else by_time(columns)
+def split_of(columns: EventColumns, name: SplitName, *, hold_out: bool, cut_ms: int | None = None) -> Split:
+    """The named split, by time at `cut_ms` or where the newest tenth begins.
+
+    Without `hold_out` nothing is kept for evaluation: the ranker learns from the newest part.
+    """
+    split = leave_one_out(columns) if name == "leave-one-out" else by_time(columns, cut_ms=cut_ms)
     if hold_out:
         return split
     newest: Mask = split.train & False

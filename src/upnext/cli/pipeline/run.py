@@ -21,6 +21,7 @@ from upnext.clock import SystemClock
 from upnext.compress.step import check_session_step, session_step_graph
 from upnext.features.session_stepper import GraphStepper
 from upnext.ingest.log_interface import EventLog
+from upnext.models.ranker_lists import RankerLists
 from upnext.release.onnx_session import open_session
 from upnext.release.release import Release
 from upnext.settings import Settings
@@ -53,12 +54,15 @@ class TrainingRun:
         self._seed = seed
         self._steps = steps
 
-    def release(self, dataset: str, split_name: SplitName, *, hold_out: bool) -> Release:
-        """Trains, compresses, writes a release and fills the store for it. Raises before anything is written."""
+    def release(self, dataset: str, split_name: SplitName, *, hold_out: bool, cut_ms: int | None = None) -> Release:
+        """Trains, compresses, writes a release and fills the store for it. Raises before anything is written.
+
+        `cut_ms` is where a split by time cuts; None: where the newest tenth begins.
+        """
         with self._steps.step("reading the log") as progress:
             world = load_world(self._event_log, self._store, lambda done, total: progress(done, total, "events"))
-        split = split_of(world.columns, split_name, hold_out=hold_out)
-        folder = self._home / "training" / self._digest(world, split)[:16]
+        split = split_of(world.columns, split_name, hold_out=hold_out, cut_ms=cut_ms)
+        folder = self._folder(world, split)
         encoders = train_encoders(world, split.train, self._train, folder, self._seed, self._steps.step)
         step_graph = session_step_graph(encoders.session)
         check_session_step(step_graph, encoders.session, seed=self._seed)
@@ -72,6 +76,7 @@ class TrainingRun:
             dataset=dataset,
             split=split_name,
             hold_out=hold_out,
+            cut_ms=int(world.columns.timestamp_ms[split.case_events].min()) if cut_ms is None else cut_ms,
             seed=self._seed,
             log_sequence=world.log_sequence,
             retrieved_share=retrieved_share,
@@ -117,7 +122,8 @@ class TrainingRun:
                 world, replay, split.ranker, self._train.lists.most, self._seed, progress
             )
         with self._steps.step("ranker") as progress:
-            return train_and_compress(lists, self._train, folder, self._seed, progress), retrieved_share
+            file = self._ranker_file(folder, lists)
+            return train_and_compress(lists, self._train, file, self._seed, progress), retrieved_share
 
     def _warm_up(self, world: World) -> list[str]:
         """The subjects of the newest events: the likeliest to come."""
@@ -125,9 +131,17 @@ class TrainingRun:
         users = list(dict.fromkeys(newest.tolist()))[:_WARM_UP_SUBJECTS]
         return [world.columns.users[user] for user in users]
 
-    def _digest(self, world: World, split: Split) -> str:
-        """Names the run: the same data, split, settings and seed find each other's checkpoints."""
+    def _folder(self, world: World, split: Split) -> Path:
+        """Where checkpoints are: the same events, split, encoder settings and seed find each other's."""
         columns = world.columns
-        parts = (columns.user, columns.item, columns.timestamp_ms, split.train, split.ranker, world.catalog.keys)
-        settings = msgspec.json.encode([self._train, self._settings.retrieval, self._settings.trends, self._seed])
-        return digest_of(settings, *(np.ascontiguousarray(part).tobytes() for part in parts))
+        parts = (columns.user, columns.item, columns.timestamp_ms, split.train, world.catalog.keys)
+        settings = msgspec.json.encode([self._train.session, self._train.two_tower, self._train.content, self._seed])
+        digest = digest_of(settings, *(np.ascontiguousarray(part).tobytes() for part in parts))
+        return self._home / "training" / digest[:16]
+
+    def _ranker_file(self, folder: Path, lists: RankerLists) -> Path:
+        """The ranker's checkpoint, which belongs to its very lists and settings too."""
+        arrays = (lists.item_inputs, lists.user, lists.rows, lists.cross, lists.target)
+        settings = msgspec.json.encode([self._train.ranker, self._train.lists, self._seed])
+        digest = digest_of(settings, *(np.ascontiguousarray(array).data for array in arrays))
+        return folder / f"ranker-{digest[:16]}.pt"

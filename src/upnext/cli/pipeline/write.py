@@ -26,6 +26,7 @@ class ReleaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str
     split: str
     hold_out: bool
+    cut_ms: int  # where a split by time cuts
     seed: int
     log_sequence: int
     retrieved_share: float  # of the ranker's events, how many retrieval had found

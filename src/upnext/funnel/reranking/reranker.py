@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from upnext.catalog.catalog import Catalog
+from upnext.catalog.catalog import UNKNOWN_MS, Catalog
 from upnext.features.scratch import Scratch
 from upnext.funnel.answer import Ranked, Slate
 from upnext.funnel.request import SlateRequest
@@ -27,6 +27,8 @@ class Reranker:
         self._pinned = self._known(settings.pinned)
         self.allowed: Mask = np.array(catalog.available)
         self.allowed[self.blocked] = False
+        self._any_promoted = bool(catalog.promoted.any())
+        self._newest_ms = int(catalog.published_ms.max(initial=UNKNOWN_MS))
 
     def _known(self, item_ids: Iterable[str]) -> Rows:
         rows = [self._catalog.row_of(item_id) for item_id in item_ids]
@@ -84,10 +86,12 @@ class Reranker:
         settings, catalog = self._settings, self._catalog
         reach = k + settings.genre_lookahead if settings.genre_gap else k  # as far down as spacing looks
         rows = rows[: reach + settings.fresh_places + settings.promoted_places]  # boosts bring nothing up from below
-        order = rules.boosted(
-            catalog.published_ms.take(rows), catalog.promoted.take(rows), now_ms,
-            fresh_ms=settings.fresh_ms, fresh_places=settings.fresh_places, promoted_places=settings.promoted_places,
-        )  # fmt: skip
+        order = None
+        if self._any_promoted or self._newest_ms > now_ms - settings.fresh_ms:
+            order = rules.boosted(
+                catalog.published_ms.take(rows), catalog.promoted.take(rows), now_ms, fresh_ms=settings.fresh_ms,
+                fresh_places=settings.fresh_places, promoted_places=settings.promoted_places,
+            )  # fmt: skip
         if order is None:
             order = np.arange(len(rows))
         if settings.genre_gap == 0:

@@ -30,7 +30,7 @@ class Merger(threading.local):
     def __init__(self, n_items: int) -> None:
         self._scores = np.zeros(n_items, np.float32)
         self._sources = np.zeros(n_items, np.uint8)
-        self._reciprocals = _reciprocals(1_024)
+        self._gains: dict[float, Floats] = {}  # by weight: what each rank adds
 
     def merge(self, found: list[tuple[int, float, Rows]], cap: int) -> Candidates:
         """At most `cap` distinct candidates from (source bit, weight ≥ 0, distinct rows best first) of each source.
@@ -49,18 +49,17 @@ class Merger(threading.local):
             self._sources[pool] = 0
 
     def _scatter(self, found: list[tuple[int, float, Rows]], pool: Places) -> None:
-        lengths = [len(rows) for _, _, rows in found]
-        if max(lengths) > len(self._reciprocals):
-            self._reciprocals = _reciprocals(2 * max(lengths))
-        gains = [self._reciprocals[: len(rows)] * np.float32(weight) for _, weight, rows in found]
-        np.add.at(self._scores, pool, np.concatenate(gains))
-        bits = np.array([bit for bit, _, _ in found], np.uint8)
-        np.add.at(self._sources, pool, bits.repeat(lengths))  # every source has a bit of its own: adding is or-ing
+        gains = np.concatenate([self._gains_of(weight, len(rows)) for _, weight, rows in found])
+        np.add.at(self._scores, pool, gains)
+        bits = np.array([bit for bit, _, _ in found], np.uint8).repeat([len(rows) for _, _, rows in found])
+        np.add.at(self._sources, pool, bits)  # every source has a bit of its own: adding is or-ing
 
-
-def _reciprocals(n: int) -> Floats:
-    reciprocals: Floats = (1.0 / (_RANK_OFFSET + 1.0 + np.arange(n))).astype(np.float32)
-    return reciprocals
+    def _gains_of(self, weight: float, n: int) -> Floats:
+        gains = self._gains.get(weight)
+        if gains is None or len(gains) < n:
+            gains = (1.0 / (_RANK_OFFSET + 1.0 + np.arange(2 * n))).astype(np.float32) * np.float32(weight)
+            self._gains[weight] = gains
+        return gains[:n]
 
 
 def _best_first(rows: Places, scores: Floats) -> Places:

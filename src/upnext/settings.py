@@ -54,11 +54,13 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     covisit: Count = 200
     content: Count = 100
     popular: Count = 100
+    trending: Count = 100
     user_vector_weight: Weight = 1.0  # weight of the source in the merge by reciprocal ranks
     session_vector_weight: Weight = 1.0
     covisit_weight: Weight = 1.0
     content_weight: Weight = 0.3
     popular_weight: Weight = 0.3
+    trending_weight: Weight = 0.3
     shadow_interactions: Count = 5  # the content source runs until a user has so many interactions
     recall_target: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.95  # of the vector index against exact search
 
@@ -87,12 +89,7 @@ class RerankingSettings(msgspec.Struct, frozen=True, kw_only=True):
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The promises, in milliseconds."""
 
-    full_ms: Positive = 50.0  # default budget of a request
-    fast_ms: Positive = 15.0
-    popular_ms: Positive = 5.0
-    retrieval_ms: Positive = 10.0
-    ranking_ms: Positive = 30.0
-    reranking_ms: Positive = 10.0
+    full_ms: Positive = 50.0  # of a request that asks for nothing else
     contract_ms: Positive = 200.0  # no request may ask for more
 
 

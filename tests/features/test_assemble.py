@@ -78,7 +78,7 @@ def test_genre_match_is_the_share_of_the_items_genre_and_zero_for_items_of_none(
 
 def test_flags_tell_which_sources_returned_a_candidate() -> None:
     assembler, crowd = Assembler(world.catalog(), world.vectors()), world.crowd()
-    bits = [SOURCE_BIT["user_vector"] | SOURCE_BIT["popular"], SOURCE_BIT["caller"], SOURCE_BIT["covisit"], 255]
+    bits = [SOURCE_BIT["user_vector"] | SOURCE_BIT["popular"], 0, SOURCE_BIT["covisit"], 255]
     features = assembler.cross(
         NOBODY, signals(NOBODY, crowd, world.vectors()), np.arange(4, dtype=np.int32), np.array(bits, np.uint8), crowd
     )

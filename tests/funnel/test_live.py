@@ -124,7 +124,7 @@ def test_nobody_in_particular_is_a_user_with_nothing_known(live, parts):
 
 def test_what_the_release_says_of_itself_is_kept(live):
     assert (live.log_sequence, live.warm_up, live.stepper.encoders) == (5, ("u:1",), "e1")
-    assert live.funnel.crowd.trends.top().tolist() == list(range(20))
+    assert live.funnel.crowd.trends.popular().tolist() == list(range(20))
     assert live.funnel.ranker.exits == ("exit1", "exit2")
 
 

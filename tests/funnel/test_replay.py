@@ -85,7 +85,7 @@ def test_the_crowd_of_a_replay_is_the_one_that_serving_would_have():
         replay.observe(user, 0, row, at_ms, tracked=user == 0)
         served.observe(key_of(VISITORS[user]), 0, row, at_ms)
     crowd = replay.funnel.crowd
-    assert crowd.trends.top().tolist() == served.trends.top().tolist() == [2, 6, 5, 1]
+    assert crowd.trends.popular().tolist() == served.trends.popular().tolist() == [2, 6, 5, 1]
     one = np.ones(1, np.float32)
     for row in range(7):
         after = [each.tolist() for each in crowd.covisits.after(np.array([row], np.int32), one)]

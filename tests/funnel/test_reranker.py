@@ -110,6 +110,13 @@ def test_an_item_is_fresh_for_a_day_of_the_clock_given():
     assert made.slate(ranking, request_of(4), rows_of(), NOW_MS + DAY_MS).rows.tolist() == [0, 1, 2, 8]
 
 
+@pytest.mark.parametrize("columns", [{"promoted": {2: True}}, {"published_ms": {2: NOW_MS - 1}}, {}])
+def test_one_item_to_boost_in_the_whole_catalogue_is_enough(columns):
+    made = Reranker(catalog_of(3, **columns), RerankingSettings(genre_gap=0))
+    slate = made.slate(ranked_of("full", [0, 1, 2]), SlateRequest(None, k=3), rows_of(), NOW_MS)
+    assert slate.rows.tolist() == ([2, 0, 1] if columns else [0, 1, 2])
+
+
 def test_no_two_neighbours_share_a_genre_while_there_is_a_choice():
     slate = spacing.slate(ranked_of("full", [0, 4 * 3, 4 * 4, 1, 9, 2]), request_of(6), rows_of(), NOW_MS)
     assert slate.rows.tolist() == [0, 1, 12, 9, 16, 2]

@@ -12,9 +12,12 @@ from upnext.features.spec import SOURCE_BIT
 from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer
 from upnext.funnel.request import SlateRequest
+from upnext.funnel.retrieval.retrieval import SOURCE_FUNCTIONS
 from upnext.settings import RerankingSettings, RetrievalSettings, Settings
 
-SMALL = RetrievalSettings(candidates=40, user_vector=20, session_vector=20, covisit=20, content=20, popular=20)
+SIZES = dict.fromkeys(SOURCE_FUNCTIONS, 20)
+OFF = dict.fromkeys(SOURCE_FUNCTIONS, 0)
+SMALL = RetrievalSettings(candidates=40, **SIZES)
 
 
 def candidates(funnel, clock, view, *, budget_ms=float("inf"), **request):
@@ -52,6 +55,7 @@ def test_every_source_gives_what_it_says(kind):
         "content": nearest(world.content, profile, 20),
         "covisit": [151, 150],
         "popular": popular[:20],
+        "trending": popular[:20],
     }
     kept = set(found.rows.tolist())
     assert len(kept) == len(found.rows) == 40
@@ -85,17 +89,16 @@ def test_sources_after_the_deadline_are_not_asked():
     indexes = world.indexes(session=lambda: world.clock.advance(10))
     funnel = world.funnel(Settings(retrieval=SMALL), indexes=indexes, popular=[5])
     found, answer = candidates(funnel, world.clock, world.view(recent=[1]), budget_ms=10)
-    assert noted(answer) == [
-        (f"retrieval.{source}", "deadline") for source in ("user_vector", "covisit", "content", "popular")
-    ]
+    later = [source for source in SOURCE_FUNCTIONS if source != "session_vector"]
+    assert noted(answer) == [(f"retrieval.{source}", "deadline") for source in later]
     assert set(found.sources.tolist()) == {SOURCE_BIT["session_vector"]}
     assert indexes.user.asked == []
 
 
 def test_a_source_of_size_zero_is_switched_off():
     world = World()
-    off = RetrievalSettings(user_vector=0, content=0, popular=0)
-    funnel = world.funnel(Settings(retrieval=off), popular=[5])
+    only_session = RetrievalSettings(**OFF | {"session_vector": 20})
+    funnel = world.funnel(Settings(retrieval=only_session), popular=[5])
     found, _ = candidates(funnel, world.clock, world.view(recent=[1]))
     assert set(found.sources.tolist()) == {SOURCE_BIT["session_vector"]}
 
@@ -137,16 +140,15 @@ shop_funnels = [
 
 def test_what_is_unavailable_does_not_crowd_out_the_rest():
     world = World(available=dict.fromkeys(range(20, 200), False))
-    only_session = RetrievalSettings(candidates=20, session_vector=20, user_vector=0, covisit=0, content=0, popular=0)
+    only_session = RetrievalSettings(**OFF | {"session_vector": 20})
     found, _ = candidates(world.funnel(Settings(retrieval=only_session)), world.clock, world.view())
     assert sorted(found.rows.tolist()) == list(range(20))
 
 
-@pytest.mark.parametrize("source", ["popular", "covisit"])
+@pytest.mark.parametrize("source", ["popular", "trending", "covisit"])
 def test_a_narrow_filter_finds_its_items_further_down_a_list(source):
     world = World()
-    sizes = dict.fromkeys(("session_vector", "user_vector", "covisit", "content", "popular"), 0) | {source: 5}
-    funnel = world.funnel(Settings(retrieval=RetrievalSettings(**sizes)), popular=range(50))
+    funnel = world.funnel(Settings(retrieval=RetrievalSettings(**OFF | {source: 5})), popular=range(50))
     for row in range(2, 50):
         for _ in range(50 - row):
             funnel.crowd.covisits.observe(1, row, 0)

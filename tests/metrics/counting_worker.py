@@ -4,13 +4,13 @@ import sys
 
 from upnext.metrics.recorder import Metrics
 
-requests, stage_ms, quality, released = (float(argument) for argument in sys.argv[1:])
+requests, stage_ms, items, released = (float(argument) for argument in sys.argv[1:])
 metrics = Metrics()
 for _ in range(int(requests)):
     metrics.count_request("full", "live")
     metrics.observe_stage("ranking", stage_ms)
-metrics.set_gauge("requests_in_flight", requests)
-metrics.set_gauge("quality_factor", quality, "eu")
+metrics.set_gauge("workers", requests)
+metrics.set_gauge("release_items", items)
 metrics.set_gauge("release_created_timestamp_seconds", released)
 print("ready", flush=True)
 for _ in sys.stdin:

@@ -57,12 +57,12 @@ def test_requests_degradations_rejections_and_events_are_counted_by_their_labels
 
 def test_gauges_hold_their_last_value_and_unknown_ones_are_refused() -> None:
     metrics = Metrics()
-    metrics.set_gauge("requests_in_flight", 7)
-    metrics.set_gauge("requests_in_flight", 3)
-    metrics.set_gauge("cache_bytes", 1e9, "shortlists")
+    metrics.set_gauge("workers", 7)
+    metrics.set_gauge("workers", 3)
+    metrics.set_gauge("release_items", 1e6)
     values = values_of(metrics.exposition())
-    assert values[("upnext_requests_in_flight", ())] == 3
-    assert values[("upnext_cache_bytes", (("cache", "shortlists"),))] == 1e9
+    assert values[("upnext_workers", ())] == 3
+    assert values[("upnext_release_items", ())] == 1e6
     with pytest.raises(KeyError):
         metrics.set_gauge("mood", 1.0)
 

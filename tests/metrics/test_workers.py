@@ -16,8 +16,8 @@ from upnext.metrics.workers import share_between_workers
 WORKER = Path(__file__).with_name("counting_worker.py")
 REQUESTS = ("upnext_requests_total", (("route", "live"), ("tier", "full")))
 RANKINGS = ("upnext_stage_duration_seconds_count", (("stage", "ranking"),))
-IN_FLIGHT = ("upnext_requests_in_flight", ())
-QUALITY = ("upnext_quality_factor", (("region", "eu"),))
+WORKERS = ("upnext_workers", ())
+ITEMS = ("upnext_release_items", ())
 
 
 class Worker:
@@ -69,19 +69,19 @@ def test_any_worker_speaks_for_all(start: type[Worker]) -> None:
         assert values[REQUESTS] == 7
         assert values[RANKINGS] == 7
         assert values[("upnext_stage_duration_seconds_bucket", (("le", "0.05"), ("stage", "ranking")))] == 3
-        assert values[IN_FLIGHT] == 7  # a sum
-        assert values[QUALITY] == 0.4  # the worst
+        assert values[WORKERS] == 7  # a sum
+        assert values[ITEMS] == 0.4  # the least
         assert values[("upnext_release_created_timestamp_seconds", ())] == 100.0  # the oldest in use
 
 
 def test_a_dead_workers_counts_stay_and_its_gauges_go(start: type[Worker]) -> None:
     doomed, survivor = start(5, 1.0, 0.1), start(2, 1.0, 0.8)
-    assert survivor.values()[QUALITY] == 0.1
+    assert survivor.values()[ITEMS] == 0.1
     doomed.die()
     for _ in range(3):  # folding again must not count the dead again
         values = survivor.values()
         assert (values[REQUESTS], values[RANKINGS]) == (7, 7)
-        assert (values[IN_FLIGHT], values[QUALITY]) == (2, 0.8)
+        assert (values[WORKERS], values[ITEMS]) == (2, 0.8)
 
 
 def test_workers_that_die_again_and_again_leave_a_bounded_number_of_files(start: type[Worker], folder: Path) -> None:

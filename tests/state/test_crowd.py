@@ -110,7 +110,7 @@ def test_no_history_leaves_the_crowd_empty() -> None:
     empty = np.empty(0, np.uint64)
     crowd = Crowd(N_ITEMS, SETTINGS)
     crowd.observe_history(empty, empty, np.empty(0, np.int32), np.empty(0, np.int64))
-    assert len(crowd.trends.top()) == 0
+    assert len(crowd.trends.popular()) == 0
 
 
 def test_a_crowd_that_was_saved_counts_on_but_knows_nobody() -> None:
@@ -122,4 +122,4 @@ def test_a_crowd_that_was_saved_counts_on_but_knows_nobody() -> None:
         loaded.observe(visitor, 0, 2, NOW_MS)
     assert followers(loaded, 0) == {1: 1.0}
     assert followers(loaded, 1) == followers(loaded, 3) == {}
-    assert loaded.trends.top().tolist() == [2, 0, 1]
+    assert loaded.trends.popular().tolist() == [2, 0, 1]

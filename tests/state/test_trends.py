@@ -85,7 +85,7 @@ def test_the_first_sight_of_an_item_is_its_earliest_event() -> None:
 def test_no_event_moves_nothing() -> None:
     trends = ItemTrends(3, TrendSettings())
     trends.observe_many(np.empty(0, np.int32), np.empty(0, np.int64))
-    assert (trends.latest_ms, len(trends.top())) == (0, 0)
+    assert (trends.latest_ms, len(trends.popular())) == (0, 0)
     assert trends.counts(every(3)).tolist() == [[0.0] * 3] * 3
 
 
@@ -106,7 +106,7 @@ def assert_top_is_full_sort(trends: ItemTrends, seen: set[int]) -> None:
     kept = KeptArrays()
     trends.save(kept.add_array)
     weights = kept.array("trends.weights")[:, 1]
-    assert trends.top().tolist() == sorted(seen, key=lambda row: (-weights[row], row))[:2_000]
+    assert trends.popular().tolist() == sorted(seen, key=lambda row: (-weights[row], row))[:2_000]
 
 
 def test_of_more_items_than_are_kept_ready_the_top_holds_the_most_popular() -> None:
@@ -119,22 +119,22 @@ def test_of_more_items_than_are_kept_ready_the_top_holds_the_most_popular() -> N
         trends.observe(int(rows[0]), int(times_ms.max()))
         seen.update(rows.tolist())
         assert_top_is_full_sort(trends, seen)
-    assert len(trends.top()) == 2_000
+    assert len(trends.popular()) == 2_000
 
 
 def test_ties_go_to_the_lower_row_also_against_items_that_were_there_before() -> None:
     trends = trends_of([(7, NOW_MS), (3, NOW_MS)])
-    assert trends.top().tolist() == [3, 7]
+    assert trends.popular().tolist() == [3, 7]
     trends.observe(5, NOW_MS)
     trends.observe(1, NOW_MS)
-    assert trends.top().tolist() == [1, 3, 5, 7]
-    assert trends.top() is trends.top()
+    assert trends.popular().tolist() == [1, 3, 5, 7]
+    assert trends.popular() is trends.popular()
 
 
 @pytest.mark.parametrize(("half_life", "first"), [(0, 1), (2, 0)])
 def test_popularity_follows_the_half_life_of_the_settings(half_life: int, first: int) -> None:
     events = [(0, NOW_MS)] * 3 + [(1, NOW_MS + 12 * HOUR_MS)]
-    assert trends_of(events, popular_half_life=half_life).top()[0] == first
+    assert trends_of(events, popular_half_life=half_life).popular()[0] == first
 
 
 @given(EVENTS, EVENTS)
@@ -150,7 +150,7 @@ def test_what_was_saved_goes_on_as_if_nothing_had_happened(
         trends.observe(row, timestamp_ms)
         loaded.observe(row, timestamp_ms)
     assert loaded.counts(every()).tolist() == trends.counts(every()).tolist()
-    assert loaded.top().tolist() == trends.top().tolist()
+    assert loaded.popular().tolist() == trends.popular().tolist()
     assert loaded.first_seen_ms.tolist() == trends.first_seen_ms.tolist()
     assert loaded.latest_ms == trends.latest_ms
 
@@ -162,7 +162,7 @@ def test_nothing_is_missed_when_others_ask_while_one_observes() -> None:
     def ask() -> None:
         try:
             while not done.is_set():
-                top = trends.top()
+                top = trends.popular()
                 assert len(set(top.tolist())) == len(top)
         except BaseException as error:
             failures.append(error)

@@ -5,9 +5,9 @@ from hashlib import blake2b
 import msgspec
 
 # One bit of a candidate's `sources` each, in this order; append only.
-SOURCES = ("user_vector", "session_vector", "covisit", "content", "popular", "fresh", "similar", "caller")
+SOURCES = ("user_vector", "session_vector", "covisit", "content", "popular", "trending", "fresh", "similar")
 SOURCE_BIT = {source: 1 << place for place, source in enumerate(SOURCES)}
-_FLAGGED = SOURCES[:5]
+_FLAGGED = SOURCES[:6]
 
 CROSS = (
     "session_score",  # dot product of the session vector and the item, bias included

@@ -61,7 +61,7 @@ class Funnel:
 
     def popular(self) -> Ranked:
         """What an answer holds before any stage: what the crowd chooses now; where nobody has yet, the catalogue."""
-        rows, held = self.crowd.trends.top(), self._popular
+        rows, held = self.crowd.trends.popular(), self._popular
         if rows is held.rows:  # the same array until the crowd moves
             return held
         if not len(rows):
@@ -137,6 +137,7 @@ class Funnel:
             answer.degrade("state", "error")
             return UserView()
         answer.seen_rows = view.seen_rows
+        answer.state_read = True
         answer.state_version = view.state_version
         return view
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from upnext.catalog.catalog import Catalog
 from upnext.clock import Clock, Deadline
@@ -19,6 +20,7 @@ from upnext.release.release import Release
 from upnext.settings import Settings
 from upnext.state.apply import read_user
 from upnext.state.crowd import Crowd
+from upnext.state.user_state import UserState, state_key
 from upnext.store.interface import Store
 
 SPACES = ("session", "user", "content")
@@ -29,6 +31,7 @@ class Live:
     """Everything a worker needs of one release. Immutable but for the crowd, which its follower moves."""
 
     release_id: str
+    created_ms: int  # when the release was made
     funnel: Funnel
     stepper: GraphStepper | None
     log_sequence: int  # last event of the log that the crowd has counted when the release was made
@@ -40,6 +43,11 @@ class Live:
             return UserView()
         state, vectors = read_user(subject, store, self.stepper, deadline)
         return UserView.of(state, vectors, self.funnel.catalog)
+
+    def seen_rows(self, subject: str, store: Store, deadline: Deadline) -> npt.NDArray[np.int32]:
+        """What a subject has seen, and nothing else: one read. Raises `StoreError`."""
+        seen = self.funnel.catalog.rows_of(UserState.unpack(store.get_many([state_key(subject)], deadline)[0]).seen)
+        return seen[seen >= 0]
 
 
 def open_live(release: Release, settings: Settings, clock: Clock) -> Live:
@@ -60,7 +68,9 @@ def open_live(release: Release, settings: Settings, clock: Clock) -> Live:
     if "session_step" in release and vectors.session is not None:
         graph = open_session(release.path("session_step"))
         stepper = GraphStepper(graph, vectors.session, catalog, facts["encoders"])
-    return Live(release.id, funnel, stepper, facts["log_sequence"], tuple(facts["warm_up"]))
+    return Live(
+        release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], tuple(facts["warm_up"])
+    )
 
 
 def _check_fit(release: Release, funnel: Funnel) -> None:

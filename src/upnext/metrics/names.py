@@ -11,31 +11,20 @@ STAGE_BUCKETS_MS = (
 )
 
 # What one figure for all workers of a server means. A worker that has died no longer takes part.
-AcrossWorkers = Literal["livesum", "livemin", "livemax", "livemostrecent"]
+AcrossWorkers = Literal["livesum", "livemin"]
 
 
 @dataclass(frozen=True)
 class GaugeName:
-    """A value that goes up and down. `label` names what there is one of each for, "" for a single value."""
+    """A value that goes up and down."""
 
     name: str
     help: str
     across: AcrossWorkers
-    label: str = ""
 
 
 GAUGES = (
     GaugeName("workers", "Worker processes alive.", "livesum"),
-    GaugeName("requests_in_flight", "Requests being answered.", "livesum"),
-    GaugeName("quality_factor", "Share of the full effort a request may use, 0.1 to 1.", "livemin", "region"),
-    GaugeName(
-        "guard_active", "1 while the region takes the fast path because its p99 was too high.", "livemax", "region"
-    ),
-    GaugeName("breaker_open", "1 while the circuit breaker is open, 0.5 while it probes.", "livemax", "breaker"),
-    GaugeName("cache_bytes", "Bytes held by an in-process cache.", "livesum", "cache"),
-    GaugeName("cache_entries", "Entries held by an in-process cache.", "livesum", "cache"),
     GaugeName("release_created_timestamp_seconds", "When the oldest release in use was made.", "livemin"),
     GaugeName("release_items", "Items in the release in use.", "livemin"),
-    GaugeName("event_lag_seconds", "Age of the oldest accepted event not yet applied.", "livemax"),
-    GaugeName("dead_letters", "Rejected events kept for replay.", "livemostrecent"),
 )

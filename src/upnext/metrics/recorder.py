@@ -43,7 +43,6 @@ class Metrics:
             gauge.name: Gauge(
                 f"upnext_{gauge.name}",
                 gauge.help,
-                [gauge.label] if gauge.label else [],
                 registry=self._registry,
                 multiprocess_mode=gauge.across,
             )
@@ -76,10 +75,9 @@ class Metrics:
         """Events were accepted."""
         self._events(count)
 
-    def set_gauge(self, name: str, value: float, of: str = "") -> None:
-        """A gauge of `names.GAUGES` is now `value`; `of` is the value of its label, if any. KeyError for others."""
-        gauge = self._gauges[name]
-        (gauge.labels(of) if of else gauge).set(value)
+    def set_gauge(self, name: str, value: float) -> None:
+        """A gauge of `names.GAUGES` stands at `value`. KeyError for others."""
+        self._gauges[name].set(value)
 
     def exposition(self) -> bytes:
         """All counts in Prometheus text; of all workers, living and dead, where they share. Takes milliseconds."""

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from upnext.clock import Clock, Deadline
 from upnext.domain.event import Event
-from upnext.errors import ReleaseError, UpnextError
-from upnext.funnel.answer import Answer
+from upnext.errors import ReleaseError, StoreError, UpnextError
+from upnext.funnel.answer import Answer, Slate
 from upnext.funnel.live import Live, open_live
 from upnext.funnel.request import SlateRequest
 from upnext.ingest.lmdb_log import LmdbEventLog
@@ -37,8 +36,10 @@ class _InForce:
 class Engine:
     """Everything a worker process holds. Open it, `start` it inside the event loop, `close` it."""
 
-    def __init__(self, home: Path, settings: Settings, clock: Clock) -> None:
-        """Opens store and log under `home`; no release yet."""
+    def __init__(
+        self, home: Path, settings: Settings, clock: Clock, tell: Callable[[Live], None] = lambda live: None
+    ) -> None:
+        """Opens store and log under `home`; no release yet. `tell` hears of every release put in force."""
         self.settings = settings
         self.clock = clock
         self.store: Store = LmdbStore(home / "state", clock)
@@ -48,7 +49,7 @@ class Engine:
         self._releases = Releases(home)
         self._in_force: _InForce | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._closing = threading.Event()
+        self._tell = tell
 
     @property
     def live(self) -> Live | None:
@@ -67,6 +68,7 @@ class Engine:
         self._warm_up(live)
         before, self._in_force = self._in_force, _InForce(live, follower)
         follower.start()
+        self._tell(live)
         if before:
             before.follower.close()
         _log.info("release %s is in force", live.release_id)
@@ -77,7 +79,6 @@ class Engine:
 
     async def close(self) -> None:
         """Writes what was accepted, stops all threads, closes store and log."""
-        self._closing.set()
         if self._watching:
             self._watching.cancel()
         if self._in_force:
@@ -90,6 +91,18 @@ class Engine:
     def answer(self, live: Live, request: SlateRequest, answer: Answer, deadline: Deadline) -> None:
         """Takes one answer through the funnel; for the compute thread."""
         live.funnel.run(request, answer, lambda until: live.view(request.subject, self.store, until), deadline)
+
+    def finish(self, live: Live, request: SlateRequest, answer: Answer) -> Slate:
+        """The slate of what the answer holds at its deadline.
+
+        Rules hold at every tier: where the state was not reached, what the user has seen is read now.
+        """
+        if not answer.state_read and request.subject is not None:
+            try:
+                answer.seen_rows = live.seen_rows(request.subject, self.store, Deadline.never(self.clock))
+            except StoreError:
+                _log.exception("the user's seen items could not be read; the slate may repeat them")
+        return live.funnel.finish(request, answer)
 
     def _apply(self, events: Sequence[Event]) -> None:
         stepper = self._in_force.live.stepper if self._in_force else None

@@ -7,7 +7,7 @@ import msgspec
 from upnext.errors import RequestError
 
 Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Milliseconds = Annotated[float, msgspec.Meta(gt=0, le=200)]
+Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Context(msgspec.Struct, kw_only=True):
@@ -30,7 +30,7 @@ class RecommendRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     user_id: Identity | None = None
     session_id: Identity | None = None
     surface: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    k: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    k: Annotated[int, msgspec.Meta(ge=1)] = 20
     context: Context = msgspec.field(default_factory=Context)
     exclude: Annotated[list[Identity], msgspec.Meta(max_length=1000)] = []
     filters: Filters = msgspec.field(default_factory=Filters)

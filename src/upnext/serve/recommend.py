@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope
 
 from upnext.clock import Deadline
 from upnext.domain.identity import keys_of, subject_of
+from upnext.errors import RequestError
 from upnext.features.signals import signals_of
 from upnext.features.spec import SOURCE_BIT, SOURCES
 from upnext.funnel.answer import Answer, Slate
@@ -26,6 +27,7 @@ from upnext.serve.messages import (
     SlateItem,
     decoded,
 )
+from upnext.settings import Settings
 
 _SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(256)]
 _recommend_decoder = msgspec.json.Decoder(RecommendRequest)
@@ -53,8 +55,8 @@ class Recommend:
         begin_ms = engine.clock.monotonic_ms()
         live = live_or_503(engine)
         body = decoded(_recommend_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
-        budget = engine.settings.budget
-        deadline = Deadline(engine.clock, begin_ms + (body.budget_ms or budget.full_ms))
+        _check_k(body.k, engine.settings)
+        deadline = Deadline(engine.clock, begin_ms + _budget_ms(body.budget_ms, engine.settings))
         request = _slate_request(body, live)
         answer = Answer(live.funnel.popular())
 
@@ -64,7 +66,7 @@ class Recommend:
 
         if not await engine.compute.run(job, deadline):
             answer.degrade("funnel", "deadline")
-        slate = answer.slate or live.funnel.finish(request, answer)
+        slate = answer.slate or engine.finish(live, request, answer)
         timing = {**answer.timing_ms, "total": engine.clock.monotonic_ms() - begin_ms}
         self._count(slate.tier, timing, answer)
         return RecommendResponse(
@@ -91,7 +93,7 @@ class Recommend:
         begin_ms = engine.clock.monotonic_ms()
         live = live_or_503(engine)
         body = decoded(_rank_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
-        deadline = Deadline(engine.clock, begin_ms + (body.budget_ms or engine.settings.budget.full_ms))
+        deadline = Deadline(engine.clock, begin_ms + _budget_ms(body.budget_ms, engine.settings))
         item_ids = list(dict.fromkeys(body.items))
         all_rows = live.funnel.catalog.rows_of(keys_of(item_ids))
         known = np.flatnonzero(all_rows >= 0)
@@ -102,7 +104,7 @@ class Recommend:
             view = live.view(subject_of(body.user_id, body.session_id), engine.store, deadline)
             funnel = live.funnel
             signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
-            sources = np.full(len(known), SOURCE_BIT["caller"], np.uint8)
+            sources = np.zeros(len(known), np.uint8)  # the caller's, not any source's
             ranked.append(funnel.score(view, signals, all_rows[known], sources))
 
         reached = live.funnel.ranker is not None and len(known) > 0 and await engine.compute.run(job, deadline)
@@ -117,6 +119,19 @@ class Recommend:
             release=live.release_id,
             timing_ms={"total": round(engine.clock.monotonic_ms() - begin_ms, 3)},
         )
+
+
+def _budget_ms(asked: float | None, settings: Settings) -> float:
+    if asked is None:
+        return settings.budget.full_ms
+    if asked > settings.budget.contract_ms:
+        raise RequestError(f"budget_ms is at most {settings.budget.contract_ms:g}; ask for less", path="$.budget_ms")
+    return asked
+
+
+def _check_k(k: int, settings: Settings) -> None:
+    if k > settings.serve.max_k:
+        raise RequestError(f"k is at most {settings.serve.max_k}; ask for less", path="$.k")
 
 
 def _slate_request(body: RecommendRequest, live: Live) -> SlateRequest:

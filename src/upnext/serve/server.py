@@ -45,9 +45,17 @@ def run_server(home: Path, settings: Settings) -> None:
 
 def worker_app() -> Starlette:
     """The application of one worker process, from what `run_server` left in the environment."""
+    from upnext.funnel.live import Live
     from upnext.metrics.recorder import Metrics  # after the environment says whether workers count together
     from upnext.serve.app import create_app
     from upnext.serve.engine import Engine
 
     settings = msgspec.json.decode(os.environ[_SETTINGS], type=Settings)
-    return create_app(Engine(Path(os.environ[_HOME]), settings, SystemClock()), Metrics())
+    metrics = Metrics()
+
+    def tell(live: Live) -> None:
+        metrics.set_gauge("workers", 1)
+        metrics.set_gauge("release_items", live.funnel.catalog.n_items)
+        metrics.set_gauge("release_created_timestamp_seconds", live.created_ms / 1_000)
+
+    return create_app(Engine(Path(os.environ[_HOME]), settings, SystemClock(), tell), metrics)

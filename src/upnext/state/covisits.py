@@ -114,6 +114,7 @@ class Covisits:
             return np.empty(0, np.int32), np.empty(0, np.float32)
         shares = self._weights.take(slots, axis=0)
         shares *= (weights / totals).astype(np.float32)[:, None]
+        np.minimum(shares, weights[:, None], out=shares)  # a row read while it is being rescaled has no share above 1
         entries, flat = self._successors.take(slots, axis=0).ravel(), shares.ravel()
         return _heaviest_first(entries, flat if len(slots) == 1 else self._sums.of(entries, flat))
 
@@ -125,7 +126,8 @@ class Covisits:
             return np.empty(0, np.int32), np.empty(0, np.float32)
         weights = self._weights[slot]
         present = weights > 0
-        return self._successors[slot][present] - np.int32(1), weights[present] * np.float32(1.0 / total)
+        shares = np.minimum(weights[present] * np.float32(1.0 / total), np.float32(1.0))
+        return self._successors[slot][present] - np.int32(1), shares
 
     def _new_slot(self, row: int, timestamp_ms: int) -> int:
         if self._used < self._most_slots:

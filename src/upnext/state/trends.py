@@ -20,6 +20,7 @@ _RENORMALIZE_AT = 200.0  # exponents past 2^200 are brought back to 0, far from 
 _TOP = 2_000  # most popular items kept ready
 
 Rows = npt.NDArray[np.int32]
+FAST = 0  # the column of the fastest half-life
 
 
 class ItemTrends:
@@ -39,8 +40,7 @@ class ItemTrends:
         self.first_seen_ms = np.full(n_items, np.iinfo(np.int64).max, np.int64)  # maximum: never
         self._touched: set[int] = set()
         self._sorting = threading.Lock()
-        self._top: Rows = np.empty(0, np.int32)
-        self._in_top = np.zeros(n_items, np.bool_)
+        self._tops = {column: _Top(n_items) for column in {FAST, self._popular}}
 
     def observe(self, row: int, timestamp_ms: int) -> None:
         """Counts one interaction; an event older than the landmark counts what is left of it."""
@@ -76,35 +76,30 @@ class ItemTrends:
         decay = np.exp2((landmark_ms - self.latest_ms) / self._half_lives_ms)
         return (weights.take(rows, axis=0) * decay).astype(np.float32)
 
-    def top(self) -> Rows:
+    def popular(self) -> Rows:
         """Up to 2,000 rows that saw an interaction, the most popular (see settings) first; ties by row.
 
         While another thread sorts them, the same array as last time.
         """
+        return self._top(self._popular)
+
+    def trending(self) -> Rows:
+        """The same by the fastest half-life: what the crowd chooses right now."""
+        return self._top(FAST)
+
+    def _top(self, column: int) -> Rows:
         if self._touched and self._sorting.acquire(blocking=False):
             try:
-                self._sort_touched()
+                # Rows leave the set before their weights are read; the observer adds to the weight before: none is
+                # missed.
+                rows = list(self._touched)
+                self._touched.difference_update(rows)
+                touched = np.array(rows, np.int32)
+                for each, top in self._tops.items():
+                    top.sort_in(touched, self._scaled[0][:, each])
             finally:
                 self._sorting.release()
-        return self._top
-
-    def _sort_touched(self) -> None:
-        # Rows leave the set before their weights are read; the observer adds to the weight before: nothing is missed.
-        rows = list(self._touched)
-        self._touched.difference_update(rows)
-        touched = np.array(rows, np.int32)
-        pool = np.concatenate([self._top, np.sort(touched[~self._in_top[touched]])])
-        weights = self._scaled[0][pool, self._popular]
-        order = np.argsort(-weights, kind="stable")  # almost in order, which this sort is quick with
-        falling = weights[order]
-        if (falling[1:] == falling[:-1]).any():
-            order = np.lexsort((pool, -weights))
-        self._set_top(pool[order[:_TOP]])
-
-    def _set_top(self, top: Rows) -> None:
-        self._in_top[self._top] = False
-        self._in_top[top] = True
-        self._top = top
+        return self._tops[column].rows
 
     def _move_landmark(self, landmark_ms: int) -> None:
         weights, before_ms = self._scaled
@@ -116,7 +111,6 @@ class ItemTrends:
         add_array("trends.weights", weights)
         add_array("trends.times_ms", np.array([landmark_ms, self.latest_ms]))
         add_array("trends.first_seen_ms", self.first_seen_ms)
-        add_array("trends.top", self.top())
 
     def load(self, array: Callable[[str], npt.NDArray[Any]]) -> None:
         """Takes over (copies) what `save` handed out; what was observed before is forgotten."""
@@ -125,4 +119,32 @@ class ItemTrends:
         self.latest_ms = int(latest_ms)
         self.first_seen_ms = np.array(array("trends.first_seen_ms"))
         self._touched = set()
-        self._set_top(np.array(array("trends.top")))
+        seen = np.flatnonzero(self._scaled[0].any(axis=1)).astype(np.int32)
+        for column, top in self._tops.items():
+            top.clear()
+            top.sort_in(seen, self._scaled[0][:, column])
+
+
+class _Top:
+    """The heaviest rows by one column of weights, kept exact by sorting in only the rows that were touched."""
+
+    def __init__(self, n_items: int) -> None:
+        self.rows: Rows = np.empty(0, np.int32)
+        self._member = np.zeros(n_items, np.bool_)
+
+    def sort_in(self, touched: Rows, all_weights: npt.NDArray[np.float64]) -> None:
+        pool = np.concatenate([self.rows, np.sort(touched[~self._member[touched]])])
+        weights = all_weights[pool]
+        order = np.argsort(-weights, kind="stable")  # almost in order, which this sort is quick with
+        falling = weights[order]
+        if (falling[1:] == falling[:-1]).any():
+            order = np.lexsort((pool, -weights))
+        self._replace(pool[order[:_TOP]])
+
+    def clear(self) -> None:
+        self._replace(np.empty(0, np.int32))
+
+    def _replace(self, rows: Rows) -> None:
+        self._member[self.rows] = False
+        self._member[rows] = True
+        self.rows = rows

@@ -31,6 +31,7 @@ SOURCE_FUNCTIONS: dict[str, Callable[[Lookup, int], Rows]] = {
     "covisit": sources.covisit,
     "content": sources.content,
     "popular": sources.popular,
+    "trending": sources.trending,
 }
 
 

@@ -78,8 +78,13 @@ def content(look: Lookup, n: int) -> Rows:
 
 
 def popular(look: Lookup, n: int) -> Rows:
-    """What the crowd chooses now."""
-    return _first(look.crowd.trends.top(), n, look)
+    """What the crowd chooses these days."""
+    return _first(look.crowd.trends.popular(), n, look)
+
+
+def trending(look: Lookup, n: int) -> Rows:
+    """What the crowd chooses this very hour."""
+    return _first(look.crowd.trends.trending(), n, look)
 
 
 def _first(rows: Rows, n: int, look: Lookup) -> Rows:

@@ -25,7 +25,7 @@ from upnext.funnel.answer import Answer  # noqa: E402
 from upnext.funnel.live import Live, open_live  # noqa: E402
 from upnext.funnel.request import SlateRequest  # noqa: E402
 from upnext.release.releases import Releases  # noqa: E402
-from upnext.settings import Settings  # noqa: E402
+from upnext.settings import load_settings  # noqa: E402
 from upnext.store.lmdb_store import LmdbStore  # noqa: E402
 
 USERS = 200
@@ -37,7 +37,7 @@ class Bench:
     def __init__(self, home: Path) -> None:
         self.clock = SystemClock()
         self.store = LmdbStore(home / "state", self.clock)
-        self.live: Live = open_live(Releases(home).open_active(), Settings(), self.clock)
+        self.live: Live = open_live(Releases(home).open_active(), load_settings(home), self.clock)
         self.never = Deadline.never(self.clock)
         self.subjects = [f"u:user{user}" for user in range(USERS)]
         self.prepared = [self._prepare(subject) for subject in self.subjects]

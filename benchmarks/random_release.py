@@ -28,7 +28,7 @@ from upnext.models.session import session_encoder
 from upnext.models.session_encoder import SessionConfig
 from upnext.release.releases import Releases
 from upnext.release.writer import ReleaseWriter
-from upnext.settings import Settings
+from upnext.settings import load_settings
 from upnext.state.crowd import Crowd
 from upnext.state.user_state import UserState, UserVectors, state_key, vectors_key
 from upnext.store.lmdb_store import LmdbStore
@@ -36,6 +36,11 @@ from upnext.store.lmdb_store import LmdbStore
 Floats = npt.NDArray[np.float32]
 N_GENRES = 400
 ENCODERS = "random"
+SETTINGS = """\
+[retrieval]
+session_vector = 350
+user_vector = 350
+"""
 
 
 def clustered_unit_vectors(rng: np.random.Generator, n_items: int, dim: int) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -58,7 +63,9 @@ def build_random_release(
     )
     session = np.hstack([vectors, np.zeros((n_items, 1), np.float32)])
     tables = ItemVectors(session=session, user=vectors)
-    settings = Settings()
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "upnext.toml").write_text(SETTINGS)
+    settings = load_settings(home)
     crowd = Crowd(n_items, settings)
     popular = rng.zipf(1.3, 200_000) % n_items
     crowd.trends.observe_many(popular.astype(np.int32), np.full(len(popular), 1_700_000_000_000))

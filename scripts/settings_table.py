@@ -22,30 +22,18 @@ _PLAIN = {
     "retrieval.covisit": "as retrieval.user_vector",
     "retrieval.content": "as retrieval.user_vector",
     "retrieval.popular": "as retrieval.user_vector",
+    "retrieval.trending": "as retrieval.user_vector",
     "retrieval.session_vector_weight": "as retrieval.user_vector_weight",
     "retrieval.covisit_weight": "as retrieval.user_vector_weight",
     "retrieval.content_weight": "as retrieval.user_vector_weight",
     "retrieval.popular_weight": "as retrieval.user_vector_weight",
-    "budget.fast_ms": "promise of the fast tier",
-    "budget.popular_ms": "promise of the popular tier",
-    "budget.retrieval_ms": "promise of stage one",
-    "budget.ranking_ms": "promise of stage two",
-    "budget.reranking_ms": "promise of stage three",
+    "retrieval.trending_weight": "as retrieval.user_vector_weight",
     "serve.host": "address to listen on",
     "serve.port": "port to listen on",
     "serve.workers": "worker processes; one per core is right",
     "serve.max_body_bytes": "largest body of a request; 413 past it",
-    "serve.max_k": "largest k of /v1/popular and of similar items; /v1/recommend takes 100 whatever is set",
+    "serve.max_k": "largest k that may be asked for",
 }
-# Declared, checked and printed, but not looked at by any code yet.
-WITHOUT_EFFECT = (
-    "budget.fast_ms",
-    "budget.popular_ms",
-    "budget.retrieval_ms",
-    "budget.ranking_ms",
-    "budget.reranking_ms",
-    "budget.contract_ms",
-)
 _HEAD = """\
 # Settings
 
@@ -106,8 +94,7 @@ def _comment_at(field: ast.AnnAssign, comments: dict[int, tuple[str, bool]]) -> 
 
 def meaning_of(name: str, comment: str) -> str:
     """The comment, or the plain meaning; raises `KeyError` for a setting that has neither."""
-    text = comment or _PLAIN[name]
-    return f"{text} (no effect yet)" if name in WITHOUT_EFFECT else text
+    return comment or _PLAIN[name]
 
 
 def document() -> str:

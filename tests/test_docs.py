@@ -240,18 +240,6 @@ def test_meanings_are_the_comments_beside_or_right_above_a_setting(settings_scri
     assert titles == {"A": "Title."}
 
 
-def test_settings_told_to_be_without_effect_are_read_nowhere(settings_script: ModuleType) -> None:
-    idle = {name.partition(".")[2] for name in settings_script.WITHOUT_EFFECT}
-    assert set(settings_script.WITHOUT_EFFECT) <= {name for name, _ in settings_table(Settings())}
-    read = {
-        node.attr
-        for path in SOURCE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Attribute)
-    }
-    assert not idle & read, "they have an effect now: take them out of WITHOUT_EFFECT in scripts/settings_table.py"
-
-
 def test_the_http_page_has_every_endpoint_and_no_other() -> None:
     paths = openapi_document()["paths"]
     served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}

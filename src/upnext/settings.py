@@ -49,15 +49,15 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Candidate generation: how many, from where."""
 
     candidates: AtLeastOne = 500  # handed to ranking
-    user_vector: Count = 350  # fetched per source; 0 switches a source off
-    session_vector: Count = 350
+    user_vector: Count = 500  # fetched per source; 0 switches a source off
+    session_vector: Count = 500
     covisit: Count = 200
     content: Count = 100
     popular: Count = 100
     trending: Count = 100
     user_vector_weight: Weight = 1.0  # weight of the source in the merge by reciprocal ranks
     session_vector_weight: Weight = 1.0
-    covisit_weight: Weight = 1.0
+    covisit_weight: Weight = 0.3
     content_weight: Weight = 0.3
     popular_weight: Weight = 0.3
     trending_weight: Weight = 0.3

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from upnext.cli.pipeline.plan import TrainSettings
-from upnext.cli.pipeline.world import World, tower_inputs
+from upnext.cli.pipeline.world import World
 from upnext.errors import TrainingError
 from upnext.features.item_vectors import ItemVectors
 from upnext.models.content import ContentModel, fit_content
 from upnext.models.session_encoder import SessionEncoder
-from upnext.models.tower_inputs import TowerInputs
+from upnext.models.tower_inputs import TowerInputs, tower_inputs
 from upnext.models.two_tower import TwoTower, TwoTowerConfig
 from upnext.training.checkpoint import read_checkpoint
 from upnext.training.sequences import Sequences
@@ -50,7 +50,7 @@ def train_encoders(world: World, train: Mask, settings: TrainSettings, folder: P
             sequences, n_items, settings.session, seed=seed, checkpoint=session_file, progress=progress
         )
     with step("two-tower") as progress:
-        inputs = tower_inputs(world, content.vectors if content else None)
+        inputs = tower_inputs(world.items, world.users, content.vectors if content else None)
         two_tower = train_two_tower(
             sequences, inputs, settings.two_tower, seed=seed, checkpoint=two_tower_file, progress=progress
         )

@@ -12,7 +12,7 @@ from upnext.cli.pipeline.encoders import load_two_tower
 from upnext.cli.pipeline.plan import SplitName, check_held_out, split_of
 from upnext.cli.pipeline.rehearsal import crowd_of, histories_at
 from upnext.cli.pipeline.systems import RankOne, ReplayStream, funnel_systems, session_system
-from upnext.cli.pipeline.world import World, load_world, tower_inputs
+from upnext.cli.pipeline.world import World, load_world
 from upnext.clock import SystemClock
 from upnext.domain.identity import keys_of
 from upnext.errors import TrainingError
@@ -21,6 +21,7 @@ from upnext.funnel.live import Live, open_live
 from upnext.funnel.replay import Replay
 from upnext.ingest.log_interface import EventLog
 from upnext.models.session_encoder import SessionEncoder
+from upnext.models.tower_inputs import tower_inputs
 from upnext.models.two_tower import TwoTower, TwoTowerConfig
 from upnext.release.release import Release
 from upnext.settings import Settings
@@ -56,7 +57,9 @@ def open_subject(release: Release, store: Store, event_log: EventLog, settings: 
     session = load_session(release.path("encoder.session"))
     content = live.funnel.vectors.content
     config = msgspec.convert(facts["two_tower"], TwoTowerConfig)
-    two_tower = load_two_tower(release.path("encoder.two_tower"), tower_inputs(world, content), config)
+    two_tower = load_two_tower(
+        release.path("encoder.two_tower"), tower_inputs(world.items, world.users, content), config
+    )
     return Subject(world, live, session, two_tower, facts)
 
 

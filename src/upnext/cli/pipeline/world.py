@@ -1,25 +1,18 @@
 """Everything a home folder knows, as arrays in catalogue rows; learns nothing."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from upnext.catalog.catalog import UNKNOWN_MS, Catalog
-from upnext.domain.event import Item
-from upnext.domain.identity import Keys, keys_of
+from upnext.catalog.catalog import Catalog
+from upnext.domain.event import Item, User
+from upnext.domain.identity import Keys, keys_of, subject_of
 from upnext.errors import DataError
 from upnext.ingest.columns import EventColumns, read_columns
 from upnext.ingest.log_interface import EventLog
 from upnext.ingest.records import read_items, read_users
-from upnext.models.tower_inputs import TowerInputs
 from upnext.store.interface import Store
-
-_MOST_FIELDS = 8  # user attributes looked at, the most frequent ones
-_MOST_GENRES = 64
-_DECADE_MS = 315_576_000_000
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,7 @@ class World:
     columns: EventColumns
     catalog: Catalog
     items: list[Item]
-    user_attributes: npt.NDArray[np.int32]  # (n_users, n_fields) codes, -1 for not known
+    users: list[User | None]  # of `columns.users`, None where nothing but events is known
     visitors: Keys  # (n_users,) keys of the subjects
     log_sequence: int  # last event read
 
@@ -59,19 +52,7 @@ def load_world(
     catalog = Catalog.build(items)
     row_of_item = np.append(catalog.rows_of(keys_of(columns.items)), np.int32(-1))  # -1 stays -1
     in_rows = replace(columns, item=row_of_item[columns.item], items=[item.item_id for item in items])
-    return World(in_rows, catalog, items, _user_attributes(columns.users, store), keys_of(columns.users), log_sequence)
-
-
-def tower_inputs(world: World, content: npt.NDArray[np.float32] | None) -> TowerInputs:
-    """What the two towers may look at beside identities and histories."""
-    catalog = world.catalog
-    genres = np.arange(min(len(catalog.genres), _MOST_GENRES - 1), dtype=np.uint64)
-    multi_hot = ((catalog.genre_bits[:, None] >> genres) & np.uint64(1)).astype(np.float32)
-    dated = catalog.published_ms != UNKNOWN_MS
-    decades = np.where(dated, (catalog.published_ms - 946_684_800_000) / _DECADE_MS, 0.0)
-    priced = np.nan_to_num(np.log1p(np.maximum(catalog.price, 0)), nan=0.0)
-    side = np.column_stack([multi_hot, dated, np.clip(decades, -10, 10), priced]).astype(np.float32)
-    return TowerInputs(world.user_attributes, side, content)
+    return World(in_rows, catalog, items, _users(columns.users, store), keys_of(columns.users), log_sequence)
 
 
 def _until(columns: EventColumns, last: int) -> EventColumns:
@@ -85,14 +66,6 @@ def _until(columns: EventColumns, last: int) -> EventColumns:
     return replace(kept, users=columns.users[:n_users], items=columns.items[:n_items])
 
 
-def _user_attributes(subjects: list[str], store: Store) -> npt.NDArray[np.int32]:
-    users = {f"u:{user.user_id}": user.attributes for user in read_users(store)}
-    names = [name for name, _ in Counter(name for each in users.values() for name in each).most_common(_MOST_FIELDS)]
-    codes = np.full((len(subjects), len(names)), -1, np.int32)
-    for field, name in enumerate(names):
-        code_of: dict[str, int] = {}
-        for place, subject in enumerate(subjects):
-            value = users.get(subject, {}).get(name)
-            if value is not None:
-                codes[place, field] = code_of.setdefault(str(value), len(code_of))
-    return codes
+def _users(subjects: list[str], store: Store) -> list[User | None]:
+    known = {subject_of(user.user_id, None): user for user in read_users(store)}
+    return [known.get(subject) for subject in subjects]

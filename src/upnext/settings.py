@@ -49,8 +49,8 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Candidate generation: how many, from where."""
 
     candidates: AtLeastOne = 500  # handed to ranking
-    user_vector: Count = 500  # fetched per source; 0 switches a source off
-    session_vector: Count = 500
+    user_vector: Count = 700  # fetched per source; 0 switches a source off
+    session_vector: Count = 700
     covisit: Count = 200
     content: Count = 100
     popular: Count = 100

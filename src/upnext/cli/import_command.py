@@ -1,7 +1,7 @@
 """`upnext import`: a data set or table into a home's log and store, with a report of every row."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from upnext.cli.home import opened_home
 from upnext.clock import SystemClock
 from upnext.ingest.importers import run
 from upnext.ingest.importers.formats import FORMATS, open_source
 from upnext.ingest.importers.mapping import parse_assignments
 from upnext.ingest.importers.run import ImportReport, import_into
-from upnext.ingest.lmdb_log import LmdbEventLog
-from upnext.store.lmdb_store import LmdbStore
 
 
 @click.command("import")
@@ -51,13 +50,8 @@ def import_command(
         items=items,
         items_mapping=parse_assignments(items_mapping, "--items-map"),
     )
-    home.mkdir(parents=True, exist_ok=True)
-    with (
-        closing(LmdbEventLog(home / "log")) as log,
-        closing(LmdbStore(home / "state", clock)) as store,
-        _progress_bar(path.name, hidden=as_json) as progress,
-    ):
-        report = import_into(source, log, store, clock=clock, progress=progress)
+    with opened_home(home) as opened, _progress_bar(path.name, hidden=as_json) as progress:
+        report = import_into(source, opened.event_log, opened.store, clock=clock, progress=progress)
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
     else:

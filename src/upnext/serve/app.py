@@ -4,22 +4,39 @@ import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from upnext.metrics.recorder import Metrics
 from upnext.serve.engine import Engine
 from upnext.serve.events import Events
-from upnext.serve.http import Endpoint, Plain, failure_body
+from upnext.serve.http import Endpoint, Plain, failure_body, unforeseen_body
 from upnext.serve.lookups import Lookups
 from upnext.serve.operations import Operations
 from upnext.serve.recommend import Recommend
 
 _log = logging.getLogger(__name__)
+
+
+class _App(Starlette):
+    """Starlette, but that POSTs to the hot paths go straight to their endpoints, which see to failures themselves:
+    middleware and routing would take as long as everything else that HTTP costs."""
+
+    def __init__(self, hot: dict[str, Endpoint], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._hot = hot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and (endpoint := self._hot.get(scope["path"])):
+            await endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(engine: Engine, metrics: Metrics) -> Starlette:
@@ -40,10 +57,11 @@ def create_app(engine: Engine, metrics: Metrics) -> Starlette:
         finally:
             await engine.close()
 
-    return Starlette(
+    hot = {"/v1/recommend": Endpoint(recommend.recommend), "/v1/events": Endpoint(events.post)}
+    return _App(
+        hot,
         routes=[
-            Route("/v1/recommend", Endpoint(recommend.recommend), methods=["POST"]),
-            Route("/v1/events", Endpoint(events.post), methods=["POST"]),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
             Route("/v1/rank", Endpoint(recommend.rank), methods=["POST"]),
             Route("/v1/items/{item_id}/similar", Endpoint(lookups.similar), methods=["GET"]),
             Route("/v1/popular", Endpoint(lookups.popular), methods=["GET"]),
@@ -67,5 +85,4 @@ async def _http_failure(request: Request, error: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     _log.error("unforeseen failure of %s %s", request.method, request.url.path, exc_info=error)
-    message = "something failed that nobody foresaw; the server's log has the details under this request id"
-    return Response(failure_body("internal", message), 500, media_type="application/json")
+    return Response(unforeseen_body(), 500, media_type="application/json")

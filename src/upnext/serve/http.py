@@ -20,19 +20,13 @@ _log = logging.getLogger(__name__)
 _numbers = itertools.count()
 
 
+# Worker processes import this anew, so each has a start of its own.
+_worker = f"{os.getpid():x}-{os.urandom(4).hex()}-"
+
+
 def new_request_id() -> str:
     """Unique among all workers: process, a random start, a running number."""
-    return f"{_prefix()}{next(_numbers):x}"
-
-
-def _prefix() -> str:
-    global _worker
-    if not _worker or _worker[0] != os.getpid():
-        _worker = (os.getpid(), f"{os.getpid():x}-{os.urandom(4).hex()}-")
-    return _worker[1]
-
-
-_worker: tuple[int, str] | None = None
+    return f"{_worker}{next(_numbers):x}"
 
 
 class Endpoint:
@@ -53,7 +47,16 @@ class Endpoint:
         except UpnextError as error:
             _log.exception("a request failed")
             status, body = 500, failure_body("internal", str(error), "$")
+        except Exception:
+            _log.exception("unforeseen failure of %s %s", scope["method"], scope["path"])
+            status, body = 500, unforeseen_body()
         await respond(send, status, body)
+
+
+def unforeseen_body() -> bytes:
+    """The error of a failure that has no words of its own."""
+    message = "something failed that nobody foresaw; the server's log has the details of about this time"
+    return failure_body("internal", message)
 
 
 class Plain:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from starlette.types import Receive, Scope
 
 from upnext.clock import Deadline
@@ -29,6 +30,7 @@ from upnext.serve.messages import (
 )
 from upnext.settings import Settings
 
+_NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 _SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(256)]
 _recommend_decoder = msgspec.json.Decoder(RecommendRequest)
 _rank_decoder = msgspec.json.Decoder(RankRequest)
@@ -136,7 +138,7 @@ def _check_k(k: int, settings: Settings) -> None:
 
 def _slate_request(body: RecommendRequest, live: Live) -> SlateRequest:
     catalog = live.funnel.catalog
-    excluded = catalog.rows_of(keys_of(body.exclude))
+    excluded = catalog.rows_of(keys_of(body.exclude)) if body.exclude else _NO_ROWS
     allowed = None
     if body.filters.genres or (body.context.region is not None and catalog.regions):
         allowed = catalog.allowed(genres=body.filters.genres, region=body.context.region)

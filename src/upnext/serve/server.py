@@ -39,6 +39,7 @@ def run_server(home: Path, settings: Settings) -> None:
             log_level="warning",
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=10,
         )
 

@@ -101,8 +101,9 @@ def test_the_map_grows_under_writers_while_readers_and_scans_go_on(folder: Path)
             rounds += 1
         return rounds
 
-    with ThreadPoolExecutor(2) as pool:
-        readers = [pool.submit(read) for _ in range(2)]
+    # One reader: two that never pause hand the interpreter's lock to and fro and starve the writer for minutes.
+    with ThreadPoolExecutor(1) as pool:
+        readers = [pool.submit(read)]
         try:
             for number in range(20):
                 store.put_many([(b"grow%d" % number, bytes(1_000_000))], NEVER)

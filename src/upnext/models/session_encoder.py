@@ -26,7 +26,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     # Longest window (targets) learned from at once; longer histories are cut, never dropped. Serving has no such limit.
     history_length: int = 150
     # Passes over all histories.
-    epochs: int = 24
+    epochs: int = 26
     # Peak of the one-cycle schedule.
     learning_rate: float = 2e-3
     # AdamW's decay of weight matrices; biases, norms, embeddings and the recurrence itself are not decayed.

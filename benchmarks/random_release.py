@@ -36,10 +36,14 @@ from upnext.store.lmdb_store import LmdbStore
 Floats = npt.NDArray[np.float32]
 N_GENRES = 400
 ENCODERS = "random"
+# As the hand-made service has it: two searches of 350, and 150 ms before an answer falls back.
 SETTINGS = """\
 [retrieval]
 session_vector = 350
 user_vector = 350
+
+[budget]
+full_ms = 150
 """
 
 

@@ -32,7 +32,8 @@ def test_when_no_trial_meets_the_target_the_best_recall_is_chosen() -> None:
 
 
 def test_graphs_are_tried_only_where_they_can_win_and_are_built_in_bounded_time() -> None:
-    assert kinds_for(5_000) == ("flat", "ivf")
+    assert kinds_for(5_000) == ("flat",)
+    assert kinds_for(15_000) == ("flat", "ivf")
     assert kinds_for(50_000) == ("flat", "ivf", "hnsw")
     assert kinds_for(1_000_000) == ("flat", "ivf")
 

@@ -16,6 +16,9 @@ from upnext.index.opening import KINDS
 
 # Between them a graph pays: below, flat and ivf are faster; above, building it takes minutes.
 HNSW_FROM_ITEMS, HNSW_TO_ITEMS = 20_000, 100_000
+# Below, scanning everything takes no longer than a request's other steps, and a choice by the clock could make two
+# trainings with one seed differ.
+EXACT_BELOW_ITEMS = 10_000
 _ITEM_QUERIES = 200
 _NOISE = 0.1  # of a made-up query, in lengths of the item it is near
 _TIMED_QUERIES = 100
@@ -92,6 +95,8 @@ def autotune(
 
 def kinds_for(n_items: int) -> tuple[str, ...]:
     """The kinds worth trying for a catalogue of this size."""
+    if n_items < EXACT_BELOW_ITEMS:
+        return ("flat",)
     graph = HNSW_FROM_ITEMS <= n_items <= HNSW_TO_ITEMS
     return ("flat", "ivf", "hnsw") if graph else ("flat", "ivf")
 

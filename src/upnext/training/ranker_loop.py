@@ -18,7 +18,7 @@ from upnext.models.ranker_lists import RankerLists
 from upnext.training.checkpoint import digest_of, read_checkpoint, write_checkpoint
 from upnext.training.metrics import ndcg, places_in_scores
 from upnext.training.ranker_batches import RankerBatch, learn_standardisation, ranker_batches
-from upnext.training.session_loop import Progress, one_cycle
+from upnext.training.session_loop import Progress, best_device, one_cycle
 
 GRADIENT_NORM = 5.0
 
@@ -30,19 +30,20 @@ def train_ranker(
     seed: int,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> RankerDnn:
     """Learn to put each list's target first, at every exit; returns the weights that did so best on held-out lists.
 
     Judged by NDCG@10 of the deepest exit after each epoch, the untrained ranker (which orders by the prior column)
     included, so the result is never worse on those lists than the prior. On the CPU, in evaluation mode; one seed gives
     one result on one machine with one number of threads. With `checkpoint` every epoch is kept in that file and a run
-    that finds its own file there goes on after it. Raises TrainingError for fewer than two lists or a foreign file.
+    that finds its own file there goes on after it. `device` None takes a GPU when there is one. Raises TrainingError
+    for fewer than two lists or a foreign file.
     """
     if len(lists) < 2:
         raise TrainingError(f"{len(lists)} lists are too few to train a ranker; widen the period they are taken from")
     with torch.random.fork_rng(devices=[]):
-        run = _Run(lists, config, seed, torch.device(device))
+        run = _Run(lists, config, seed, torch.device(device or best_device()))
         run.begin(checkpoint)
         while not run.finished():
             message = run.learn_epoch()

@@ -45,7 +45,7 @@ def train_session(
         raise TrainingError("no history has two events, so there is nothing to predict; import more events first")
     if sequences.items.max() >= n_items:
         raise TrainingError(f"item row {sequences.items.max()} is outside the {n_items} items of the vocabulary")
-    run = _Run(sequences, n_items, config, seed, torch.device(device or _best_device()))
+    run = _Run(sequences, n_items, config, seed, torch.device(device or best_device()))
     with torch.random.fork_rng(devices=[]):
         run.begin(checkpoint)
         while run.epoch < config.epochs:
@@ -163,5 +163,6 @@ def _decay_groups(encoder: SessionEncoder, weight_decay: float) -> list[dict[str
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _best_device() -> str:
+def best_device() -> str:
+    """A GPU where there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -15,7 +15,7 @@ from upnext.models.tower_inputs import TowerInputs
 from upnext.models.two_tower import TwoTower, TwoTowerConfig
 from upnext.training.checkpoint import digest_of, read_checkpoint, write_checkpoint
 from upnext.training.sequences import Sequences, cut_windows, pad, plan_batches
-from upnext.training.session_loop import one_cycle
+from upnext.training.session_loop import best_device, one_cycle
 from upnext.training.softmax import NegativeSampler, full_softmax_loss, sampled_softmax_loss
 
 Progress = Callable[[int, int, str], None]
@@ -47,7 +47,7 @@ def train_two_tower(
         raise TrainingError("no history has two events, so there is nothing to predict; import more events first")
     if sequences.items.max() >= inputs.n_items:
         raise TrainingError(f"item row {sequences.items.max()} is outside the {inputs.n_items} items of the inputs")
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = device or best_device()
     with torch.random.fork_rng(devices=[]):
         run = _Run(sequences, inputs, config, seed, torch.device(chosen))
         run.resume(checkpoint)

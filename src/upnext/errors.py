@@ -10,6 +10,7 @@ UpnextError
 │   ├── ReleaseCorrupt       a part is missing, truncated or altered
 │   └── ParityError          an exported graph does not agree with its trained model
 ├── TrainingError            a model cannot be trained from this data, or a checkpoint does not fit
+├── Overloaded               a producer must slow down: in how many seconds to try again
 └── RequestError             the caller's request is wrong: field path, HTTP status
 
 Errors of libraries are translated where they enter, to the most specific class here, with the cause kept.
@@ -63,6 +64,14 @@ class ParityError(ReleaseError):
 
 class TrainingError(UpnextError):
     """A model cannot be trained from this data, or a checkpoint does not fit it."""
+
+
+class Overloaded(UpnextError):
+    """Nothing was taken, for want of room; the same again is welcome in `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class RequestError(UpnextError):

@@ -24,6 +24,49 @@ Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 
 
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where state lives."""
+
+    # empty: LMDB in HOME/state; redis://HOST:PORT/DB, rediss://… or redis+cluster://HOST:PORT,HOST:PORT
+    url: str = ""
+    timeout_ms: Positive = 50.0  # most that a call to a remote store may take, where no deadline is nearer
+    prefix: str = "upnext"  # put before every key, so that a Redis may be shared
+
+
+class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """From a producer's bytes to the log."""
+
+    commit_events: AtLeastOne = 5_000  # most events in one commit of the log
+    queue_events: AtLeastOne = 20_000  # most events that wait for a commit; past that producers get 503
+    reserve_bytes: Count = 256 * 2**20  # free disk below which producers get 503
+    lag_events: AtLeastOne = 200_000  # most events by which the session consumer may be behind before producers get 503
+    retry_after_s: AtLeastOne = 1  # what a producer that got 503 is told to wait
+    apply_ms: Positive = 100.0  # most that an event waits for its user's state before it is acknowledged without it
+
+
+class DeadLetterSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Rejected bytes, kept for a second try."""
+
+    max_bytes: AtLeastOne = 256 * 2**20  # past that the oldest are dropped
+    max_age_ms: AtLeastOne = 30 * DAY_MS  # older ones are dropped
+
+
+class ImpressionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Slates as served, joined to what became of them."""
+
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # of slates that are kept with their features
+    keep_ms: AtLeastOne = 7 * DAY_MS  # how long a slate is kept, and outcomes are joined to it
+    queue_slates: AtLeastOne = 2_000  # most slates that wait to be written; past that they are dropped and counted
+
+
+class ItemSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Items posted since the release was made."""
+
+    fresh_rows: Count = 4_096  # places a release keeps free for them
+    follow_ms: AtLeastOne = 50  # how often a worker looks for posted and deleted items
+    neighbours: AtLeastOne = 10  # nearest items by content from which a new item borrows its other vectors
+
+
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a user between requests."""
 
@@ -55,12 +98,14 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     content: Count = 100
     popular: Count = 100
     trending: Count = 100
+    fresh: Count = 50  # items posted since the release was made
     user_vector_weight: Weight = 1.0  # weight of the source in the merge by reciprocal ranks
     session_vector_weight: Weight = 1.0
     covisit_weight: Weight = 0.3
     content_weight: Weight = 0.3
     popular_weight: Weight = 0.3
     trending_weight: Weight = 0.3
+    fresh_weight: Weight = 0.3
     shadow_interactions: Count = 5  # the content source runs until a user has so many interactions
     recall_target: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.95  # of the vector index against exact search
 
@@ -108,6 +153,11 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, by the part that reads them."""
 
+    store: StoreSettings = StoreSettings()
+    ingest: IngestSettings = IngestSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+    impressions: ImpressionSettings = ImpressionSettings()
+    items: ItemSettings = ItemSettings()
     state: StateSettings = StateSettings()
     trends: TrendSettings = TrendSettings()
     retrieval: RetrievalSettings = RetrievalSettings()

@@ -50,6 +50,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_def
     tenant: str = "default"
     consent: bool = True
     producer: str = ""
+    schema_version: int = 1  # of the contract it was written by
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True):
@@ -66,6 +67,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     promoted: bool = False
     attributes: dict[str, Any] = {}
     tenant: str = "default"
+    blocked: bool = False  # must not leave at any tier, whatever else is said of it
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True):

@@ -28,6 +28,7 @@ _PLAIN = {
     "retrieval.content_weight": "as retrieval.user_vector_weight",
     "retrieval.popular_weight": "as retrieval.user_vector_weight",
     "retrieval.trending_weight": "as retrieval.user_vector_weight",
+    "retrieval.fresh_weight": "as retrieval.user_vector_weight",
     "serve.host": "address to listen on",
     "serve.port": "port to listen on",
     "serve.workers": "worker processes; one per core is right",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upnext.catalog.catalog import Catalog
+from upnext.catalog.spare import with_spare_rows
 from upnext.clock import Deadline, SystemClock
 from upnext.compress.ranker import ExportedRanker, export_ranker
 from upnext.compress.step import session_step_graph
@@ -77,22 +78,24 @@ def build_random_release(
     exported = _random_ranker(spec, n_items, seed)
     encoder = session_encoder(1, SessionConfig(embedding_size=dim))
     writer = ReleaseWriter(home / "releases", SystemClock())
-    catalog.save(writer.add_array, writer.add_json)
+    spare = settings.items.fresh_rows
+    catalog.save(writer.add_array, writer.add_json, spare)
     crowd.save(writer.add_array)
     users = [f"user{user}" for user in range(n_users)]
     with TemporaryDirectory() as folder:
         for space, table in (("session", session), ("user", vectors)):
-            writer.add_array(f"vectors.{space}", table)
+            writer.add_array(f"vectors.{space}", with_spare_rows(table, spare))
             index, _ = autotune(table, k=350, recall_target=settings.retrieval.recall_target, seed=seed)
             index.save(Path(folder) / space)
             writer.add_file(f"index.{space}", Path(folder) / space)
     writer.add_bytes("session_step", session_step_graph(encoder), ".onnx")
     writer.add_bytes("ranker.exit2", exported.int8_graphs[2], ".onnx")
-    writer.add_array("ranker.item_hidden", exported.items.table)
+    writer.add_array("ranker.item_hidden", with_spare_rows(exported.items.table, spare))
+    writer.add_array("ranker.item_weight", exported.items.weight)
+    writer.add_array("ranker.item_offset", exported.items.offset)
     writer.add_json("ranker.exits", {"names": ["exit2"], "default": "exit2"})
     writer.add_json("ranker.spec", {"digest": spec.digest()})
-    warm_up = [subject_of(user, None) for user in users[:200]]
-    writer.add_json("facts", {"encoders": ENCODERS, "log_sequence": 0, "warm_up": warm_up})
+    writer.add_json("facts", {"encoders": ENCODERS, "log_sequence": 0, "records_revision": 0})
     release = writer.commit(dataset=f"random {n_items} x {dim}")
     _store_users(home, users, vectors, encoder.state_size)
     Releases(home).activate(release.id)

@@ -25,6 +25,9 @@ def main() -> None:
         ],
         ["memory.py", "--json", str(RESULTS / "memory.json")],
         ["int8_vs_fp32.py", "--json", str(RESULTS / "int8_vs_fp32.json")],
+        ["ingest.py", "--json", str(RESULTS / "ingest.json"), "--markdown", str(RESULTS / "ingest.md")],
+        ["read_your_writes.py", "--markdown", str(RESULTS / "read_your_writes.md")],
+        ["globo_replay.py", "--data", str(data), "--markdown", str(RESULTS / "globo_replay.md")],
     ]
     if (data / "ml-1m.zip").exists():
         commands.append(

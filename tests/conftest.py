@@ -71,8 +71,8 @@ def train_tiny(home: Path, seed: int = 0) -> str:
     )
     with opened_home(home) as opened:
         source = open_source(TINY_WORLD, now_ms=TINY_WORLD_NOW_MS)
-        import_into(source, opened.event_log, opened.store, clock=ManualClock(TINY_WORLD_NOW_MS))
-        run = TrainingRun(home, opened.store, opened.event_log, Settings(), train, seed, NoSteps())
+        import_into(source, opened.event_log, opened.records, clock=ManualClock(TINY_WORLD_NOW_MS))
+        run = TrainingRun(home, opened.store, opened.records, opened.event_log, Settings(), train, seed, NoSteps())
         release = run.release("tiny", "leave-one-out", hold_out=True)
     return Releases(home).activate(release.id).id
 

@@ -29,7 +29,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     # empty: LMDB in HOME/state; redis://HOST:PORT/DB, rediss://… or redis+cluster://HOST:PORT,HOST:PORT
     url: str = ""
-    timeout_ms: Positive = 50.0  # most that a call to a remote store may take, where no deadline is nearer
+    timeout_ms: Positive = 50.0  # most that one round trip to a remote store may take
     prefix: str = "upnext"  # put before every key, so that a Redis may be shared
 
 
@@ -56,6 +56,7 @@ class ImpressionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # of slates that are kept with their features
     keep_ms: AtLeastOne = 7 * DAY_MS  # how long a slate is kept, and outcomes are joined to it
+    max_bytes: AtLeastOne = 2 * 2**30  # on the disk; past that the oldest slates make way
     queue_slates: AtLeastOne = 2_000  # most slates that wait to be written; past that they are dropped and counted
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -137,3 +138,124 @@ def test_a_saved_catalogue_opens_as_it_was(catalog: Catalog) -> None:
     assert (opened.genres, opened.regions) == (catalog.genres, catalog.regions)
     assert marked(opened.allowed(genres=["Drama"], region="FR")) == [0, 2]
     assert np.shares_memory(opened.keys, catalog.keys), "mapped, not copied"
+
+
+SPARE_ROWS = 3
+
+
+def with_spare(items: list[Item], spare: int = SPARE_ROWS) -> Catalog:
+    parts: dict[str, Any] = {}
+    Catalog.build(items).save(parts.__setitem__, parts.__setitem__, spare)
+    return Catalog.open(parts.__getitem__, parts.__getitem__, lambda name: parts[name].copy())
+
+
+def facts(catalog: Catalog, row: int) -> list[Any]:
+    """Everything that a catalogue says of a row, genres and regions by name."""
+    genres = {name for name in catalog.genres if catalog_mask(catalog, row, genre=name)}
+    regions = {name for name in [*catalog.regions, "none of them"] if catalog_mask(catalog, row, region=name)}
+    arrays = (catalog.unrestricted, catalog.published_ms, catalog.price, catalog.available, catalog.promoted)
+    return [
+        int(catalog.keys[row]), catalog.ids[row], catalog.titles[row],
+        catalog.genres[catalog.genre[row]] if catalog.genre[row] >= 0 else None,
+        genres, "every region" if "none of them" in regions else regions, *(each[row].item() for each in arrays),
+    ]  # fmt: skip
+
+
+def catalog_mask(catalog: Catalog, row: int, *, genre: str | None = None, region: str | None = None) -> bool:
+    available = catalog.available[row]
+    catalog.available[row] = True
+    found = bool(catalog.allowed(genres=[genre] if genre else [], region=region)[row])
+    catalog.available[row] = available
+    return found
+
+
+def test_spare_rows_hold_nothing_and_are_no_items() -> None:
+    catalog = with_spare(ITEMS)
+    assert (catalog.n_released, catalog.n_items, catalog.n_fresh) == (4, 7, 0)
+    assert marked(catalog.allowed()) == marked(catalog.allowed(region="US") | catalog.available) == [0, 2, 3]
+    assert catalog.genre.tolist()[4:] == [-1] * 3
+    assert catalog.published_ms.tolist()[4:] == [UNKNOWN_MS] * 3
+    assert np.isnan(catalog.price[4:]).all()
+    assert not (catalog.promoted[4:] | catalog.unrestricted[4:] | catalog.genre_bits[4:].astype(bool)).any()
+    assert [catalog.row_of_key(0), *catalog.rows_of(np.zeros(1, np.uint64))] == [-1, -1]
+
+
+def test_blocked_items_are_not_available() -> None:
+    catalog = Catalog.build([Item(item_id="a", blocked=True), Item(item_id="b")])
+    assert marked(catalog.available) == [1]
+
+
+NEW = Item(
+    item_id="n", title="Ünew", genres=("War", "Noir"), published_ms=7, price=1.5, regions=("US", "DE"), promoted=True
+)
+
+
+def test_a_new_item_goes_into_a_spare_row_and_says_there_what_a_released_one_says() -> None:
+    catalog, built = with_spare(ITEMS), Catalog.build([*ITEMS, NEW])
+    assert catalog.put(NEW) == 4
+    assert catalog.n_fresh == 1
+    assert catalog.rows_of(keys_of(["x", "n", "a"])).tolist() == [-1, 4, 0]
+    for row in range(5):
+        np.testing.assert_equal(facts(catalog, row), facts(built, row))
+    for asked in ({"genres": ["Noir"]}, {"genres": ["War"], "region": "US"}, {"region": "DE"}, {"region": "FR"}):
+        assert marked(catalog.allowed(**asked)) == marked(built.allowed(**asked))
+    assert catalog.ids.take(np.array([4, 0, 4], np.int32)) == ["n", "a", "n"]
+    assert [catalog.put(Item(item_id=item_id)) for item_id in "xyz"] == [5, 6, -1]
+    keys = keys_of(["z", "y", "d", "n", "nobody", "x"])
+    assert catalog.rows_of(keys).tolist() == [-1, 6, 3, 4, -1, 5]
+    assert [catalog.row_of_key(int(key)) for key in keys] == [-1, 6, 3, 4, -1, 5]
+
+
+@pytest.mark.parametrize("item_id", ["a", "n"])
+def test_an_item_put_again_keeps_its_row_and_changes_in_all_it_says(item_id: str) -> None:
+    catalog = with_spare([*ITEMS, NEW][:4])
+    row = {"a": 0, "n": 4}[item_id]
+    versions = [
+        msgspec.structs.replace(NEW, item_id=item_id),
+        Item(item_id=item_id, genres=("Drama",), regions=("FR",), blocked=True),
+        Item(item_id=item_id, title="Über", genres=("Drama", "War"), published_ms=-5, price=2.5, regions=("FR", "DE")),
+        Item(item_id=item_id, available=False),
+        msgspec.structs.replace(ITEMS[0], item_id=item_id),
+    ]
+    for item in versions:
+        assert catalog.put(item) == row
+        np.testing.assert_equal(facts(catalog, row), facts(Catalog.build([item]), 0))
+    assert catalog.n_fresh == (item_id == "n")
+    assert facts(catalog, 2) == facts(Catalog.build(ITEMS), 2), "no other item is touched"
+
+
+def test_a_withdrawn_item_is_not_available_until_it_is_put_again() -> None:
+    catalog = with_spare(ITEMS)
+    catalog.put(NEW)
+    assert [catalog.withdraw(item_id) for item_id in ("a", "n", "nobody")] == [0, 4, -1]
+    assert marked(catalog.allowed()) == [2, 3]
+    assert [catalog.put(ITEMS[0]), catalog.put(NEW)] == [0, 4]
+    assert marked(catalog.allowed()) == [0, 2, 3, 4]
+    assert catalog.n_fresh == 1
+
+
+def test_labels_that_stay_as_they_were_take_no_memory() -> None:
+    catalog = with_spare(ITEMS)
+    for item in ITEMS:
+        catalog.put(msgspec.structs.replace(item, price=3.0))
+    assert [catalog._by_genre._put, catalog._by_region._put, catalog.titles._put] == [{}, {}, {}]
+    catalog.put(msgspec.structs.replace(ITEMS[0], genres=("Drama",)))
+    catalog.put(msgspec.structs.replace(ITEMS[2], regions=("FR", "DE")))
+    assert (list(catalog._by_genre._put), list(catalog._by_region._put)) == ([0], [2])
+
+
+def test_a_catalogue_without_spare_rows_has_no_place_for_new_items() -> None:
+    catalog = Catalog.build(ITEMS)
+    assert catalog.put(NEW) == -1
+    assert catalog.row_of("n") == -1
+    assert catalog.put(msgspec.structs.replace(ITEMS[1], title="there")) == 1
+    assert catalog.titles[1] == "there"
+
+
+def test_genres_past_those_that_can_be_coded_can_still_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upnext.catalog.labels.MOST_LABELS", 4)
+    catalog = with_spare(ITEMS)
+    catalog.put(Item(item_id="n", genres=("fifth", "fourth")))
+    catalog.put(Item(item_id="m", genres=("fourth", "fifth")))
+    assert (catalog.genres, catalog.genre.tolist()[4:6]) == (["Drama", "Comedy", "War", "fifth"], [3, -1])
+    assert marked(catalog.allowed(genres=["fourth"])) == [4, 5]

@@ -35,3 +35,14 @@ def test_a_table_opens_over_arrays_that_cannot_be_written_to() -> None:
     assert (opened[0], opened[1]) == ("a", "bc")
     with pytest.raises(IndexError):
         opened[2]
+
+
+def test_strings_put_later_stand_in_the_place_of_those_in_the_arrays_and_past_them() -> None:
+    table = StringTable.of(["a", "Ü", ""])
+    table.put(1, "new")
+    table.put(7, "far")
+    table.put(0, "a")
+    assert table.take(np.array([7, 1, 0, 2], np.int32)) == ["far", "new", "a", ""]
+    assert ([table[row] for row in (0, 1, 7)], len(table)) == (["a", "new", "far"], 3)
+    table.put(1, "Ü")
+    assert table[1] == "Ü"

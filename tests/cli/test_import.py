@@ -9,8 +9,7 @@ from click.testing import CliRunner, Result
 from upnext.cli.import_command import import_command
 from upnext.errors import DataError
 from upnext.ingest.lmdb_log import LmdbEventLog
-from upnext.ingest.records import read_items
-from upnext.store.lmdb_store import LmdbStore
+from upnext.ingest.records import Records
 
 ROWS = "user,action,sku,timestamp\nu1,click,i1,1700000000000\nu1,clik,i1,1700000000001\nu2,click\n"
 
@@ -36,11 +35,11 @@ def test_events_and_items_are_in_the_home_afterwards(table: Path, tmp_path: Path
     assert (report["accepted_events"], report["items"]) == (1, 1)
     assert report["rejected"] == {"unknown_action": 1, "wrong_columns": 1}
     assert report["examples"]["wrong_columns"][0]["line"] == 4
-    log, store = LmdbEventLog(home / "log"), LmdbStore(home / "state")
+    log, records = LmdbEventLog(home / "log"), Records(home / "records")
     assert [event.item_id for _, event in log.scan()] == ["i1"]
-    assert [item.title for item in read_items(store)] == ["Mug"]
+    assert [item.title for item in records.items()] == ["Mug"]
     log.close()
-    store.close()
+    records.close()
 
 
 def test_the_report_shows_an_example_line_for_every_reason(table: Path, tmp_path: Path) -> None:

@@ -71,4 +71,4 @@ def test_a_click_taken_by_one_worker_shows_in_the_slates_of_all(two_workers: str
     metrics = ask(f"{two_workers}/metrics").decode()
     total = sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("upnext_requests_total{"))
     assert total == 30
-    assert "upnext_events_total 5.0" in metrics
+    assert 'upnext_events_total{outcome="accepted"} 5.0' in metrics

@@ -6,7 +6,8 @@ import torch
 
 from tests.models.planted_lists import planted_lists, random_ranker, small_config
 from upnext.compress import fold
-from upnext.compress.fold import RankerWeights, fold_item_side, fold_rows, item_range, ranker_weights
+from upnext.compress.fold import RankerWeights, fold_item_side, item_range, ranker_weights
+from upnext.features.fold import fold_rows
 from upnext.models.ranker_dnn import RankerDnn, score_lists
 from upnext.models.ranker_lists import RankerLists
 from upnext.training.ranker_batches import learn_standardisation

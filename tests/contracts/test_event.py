@@ -64,7 +64,19 @@ def test_unknown_fields_are_ignored() -> None:
         ({"item_id": ""}, "empty_id", "$.item_id"),
         ({"event_id": ""}, "empty_id", "$.event_id"),
         ({"request_id": ""}, "empty_id", "$.request_id"),
-        ({"tenant": ""}, "empty_id", "$.tenant"),
+        ({"tenant": ""}, "bad_tenant", "$.tenant"),
+        ({"tenant": "a/b"}, "bad_tenant", "$.tenant"),
+        ({"tenant": ".."}, "bad_tenant", "$.tenant"),
+        ({"tenant": "x" * 65}, "bad_tenant", "$.tenant"),
+        ({"tenant": "é"}, "bad_tenant", "$.tenant"),
+        ({"tenant": "shop\n"}, "bad_tenant", "$.tenant"),
+        ({"schema_version": 2}, "unknown_schema", "$.schema_version"),
+        ({"schema_version": 0}, "unknown_schema", "$.schema_version"),
+        ({"schema_version": 2**31}, "wrong_type", "$.schema_version"),
+        ({"context": {"a": "x" * 16_384}}, "context_too_large", "$.context"),
+        ({"context": {"x" * 16_385: 1}}, "context_too_large", "$.context"),
+        ({"context": {"a": ["x" * 16_384]}}, "context_too_large", "$.context"),
+        ({"context": {"a": [1] * 65}}, "too_many_entries", "$.context.a"),
         ({"item_id": "x" * 257}, "id_too_long", "$.item_id"),
         ({"item_id": "é" * 129}, "id_too_long", "$.item_id"),
         ({"producer": "x" * 257}, "id_too_long", "$.producer"),
@@ -72,6 +84,8 @@ def test_unknown_fields_are_ignored() -> None:
         ({"context": {str(key): 1 for key in range(65)}}, "too_many_entries", "$.context"),
         ({"context": {"a": {"b": 1}}}, "wrong_type", "$.context[...]"),
         ({"context": {"a": 2**70}}, "wrong_type", "$.context[...]"),
+        ({"context": {"a": [[1]]}}, "wrong_type", "$.context[...][0]"),
+        ({"consent": None}, "wrong_type", "$.consent"),
         ({"value": "much"}, "wrong_type", "$.value"),
         ({"timestamp_ms": 2**70}, "wrong_type", "$.timestamp_ms"),
         ({"timestamp_ms": 1_760_000_000}, "timestamp_in_seconds", "$.timestamp_ms"),
@@ -99,6 +113,11 @@ def test_a_broken_field_is_refused_with_its_reason_and_path(changes: dict, reaso
         {"user_id": None, "session_id": "s1"},
         {"action": "app_open", "item_id": None},
         {"context": {str(key): 1 for key in range(64)}},
+        {"context": {"a": "x" * 16_383}},
+        {"context": {"a": [1] * 64}},
+        {"context": None, "tenant": None},
+        {"tenant": "A-z_0.9" + "x" * 57},
+        {"schema_version": 1},
     ],
 )
 def test_the_very_limit_is_accepted(changes: dict) -> None:
@@ -119,13 +138,37 @@ def test_bytes_that_are_no_json_are_malformed(raw: bytes) -> None:
     assert refusal(raw).reason == "malformed_json"
 
 
-def test_nesting_without_end_is_malformed_not_a_crash() -> None:
-    deep = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    assert refusal(deep).reason == "malformed_json"
-    for raw in (b"[%s]" % deep, b'{"events":[%s]}' % deep):
-        (error,) = decode_events(raw, now_ms=NOW_MS)
-        assert isinstance(error, ContractError)
-        assert error.reason == "malformed_json"
+@pytest.mark.parametrize("levels", [33, 500, 100_000])
+@pytest.mark.parametrize("wrap", [b"%s", b"[%s]", b'{"events":[%s]}'])
+def test_more_than_32_levels_are_too_deep_even_in_a_field_that_is_ignored(levels: int, wrap: bytes) -> None:
+    deep = body()[:-1] + b',"x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+    (error,) = decode_events(wrap % deep, now_ms=NOW_MS)
+    assert isinstance(error, ContractError)
+    assert error.reason == "too_deep"
+
+
+@pytest.mark.parametrize("inner", [b"[" * 31 + b"]" * 31, b'["' + b"[" * 99 + b'"]', b'"\\"' + b"{" * 99 + b'"'])
+def test_32_levels_are_not_and_brackets_in_text_are_none(inner: bytes) -> None:
+    event = body(context={"a": [1], "b": [2]})[:-1] + b',"x":' + inner + b"}"
+    assert len(decode_events(b'{"events":[%s]}' % b",".join([event] * 40), now_ms=NOW_MS)) == 40
+    assert all(isinstance(each, Event) for each in decode_events(b"[%s,%s]" % (event, event), now_ms=NOW_MS))
+
+
+def test_one_event_that_is_too_deep_is_refused_alone() -> None:
+    deep = body()[:-1] + b',"x":' + b'{"a":' * 32 + b"1" + b"}" * 32 + b"}"
+    first, second, third = decode_events(b"[%s,%s,%s]" % (body(), deep, body()), now_ms=NOW_MS)
+    assert isinstance(first, Event)
+    assert isinstance(third, Event)
+    assert isinstance(second, ContractError)
+    assert (second.reason, second.path) == ("too_deep", "$[1]")
+
+
+def test_a_list_that_is_there_twice_is_refused_since_one_would_be_lost() -> None:
+    (error,) = decode_events(b'{"events":[%s],"events":[%s]}' % (body(), body()), now_ms=NOW_MS)
+    assert isinstance(error, ContractError)
+    assert error.reason == "repeated_list"
+    listed = decode_events(b'{"events":[%s]}' % body(context={"events": "events"}), now_ms=NOW_MS)
+    assert all(isinstance(each, Event) for each in listed)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -134,6 +177,11 @@ def test_a_value_that_is_not_finite_is_refused_wherever_it_comes_from(value: flo
     with pytest.raises(ContractError) as caught:
         check_event(event, now_ms=NOW_MS)
     assert caught.value.reason == "value_not_finite"
+    for context in ({"a": value}, {"a": [1, value]}):
+        event = Event(event_id="e", action="click", timestamp_ms=NOW_MS, user_id="u", item_id="i", context=context)
+        with pytest.raises(ContractError) as caught:
+            check_event(event, now_ms=NOW_MS)
+        assert (caught.value.reason, caught.value.path) == ("value_not_finite", "$.context.a")
 
 
 @pytest.mark.parametrize("wrap", [b"[%s]", b'{"events":[%s]}', b' \n {"sent_at": 5, "events": [%s]}'])

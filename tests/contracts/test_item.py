@@ -16,11 +16,12 @@ def test_every_field_of_the_wire_reaches_the_item() -> None:
     fields = {
         **TEA, "text": "leaves", "published_ms": 1_700_000_000_000, "price": 2.5, "regions": ["eu"],
         "available": False, "promoted": True, "attributes": {"organic": True, "cups": [1, 2]}, "tenant": "shop",
+        "blocked": True, "producer": "cms", "schema_version": 1,
     }  # fmt: skip
     assert decode_item(json.dumps(fields).encode()) == Item(
         item_id="tea", title="Green tea", genres=("drinks", "hot"), text="leaves", published_ms=1_700_000_000_000,
         price=2.5, regions=("eu",), available=False, promoted=True, attributes={"organic": True, "cups": [1, 2]},
-        tenant="shop",
+        tenant="shop", blocked=True,
     )  # fmt: skip
 
 
@@ -40,6 +41,9 @@ def test_every_field_of_the_wire_reaches_the_item() -> None:
         ({"published_ms": 1_700_000_000_000_000}, "timestamp_in_microseconds", "$.published_ms"),
         ({"published_ms": 1_700_000_000_000_000_000}, "timestamp_in_nanoseconds", "$.published_ms"),
         ({"attributes": {"a": {"b": 1}}}, "wrong_type", "$.attributes[...]"),
+        ({"attributes": {"a": "x" * 16_384}}, "context_too_large", "$.attributes"),
+        ({"tenant": "a b"}, "bad_tenant", "$.tenant"),
+        ({"schema_version": 9}, "unknown_schema", "$.schema_version"),
     ],
 )
 def test_a_broken_field_is_refused_with_its_reason_and_path(changes: dict, reason: str, path: str) -> None:

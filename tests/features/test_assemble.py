@@ -164,3 +164,18 @@ def test_a_release_without_vectors_has_inputs_all_the_same() -> None:
     assert assembler.spec.user == ("interactions", "genre:Drama", "genre:Comedy", "genre:War")
     assert assembler.items(world.crowd().trends).shape == (8, len(assembler.spec.item)) == (8, 8)
     assert assembler.spec.digest() != Assembler(world.catalog(), world.vectors()).spec.digest()
+
+
+def test_the_item_side_of_some_rows_is_that_of_all_and_follows_what_changes() -> None:
+    catalog, tables, crowd = world.catalog(), world.vectors(), world.crowd()
+    assembler, rows = Assembler(catalog, tables), np.array([6, 1], np.int32)
+    np.testing.assert_array_equal(assembler.items(crowd.trends, rows), assembler.items(crowd.trends)[rows])
+    catalog.published_ms[6], catalog.price[6] = world.NOW_MS - 7 * 3_600_000, 9.0
+    tables.session[6] = 0.0
+    assembler.items_changed(rows)
+    anew = Assembler(catalog, tables)
+    np.testing.assert_array_equal(assembler.items(crowd.trends), anew.items(crowd.trends))
+    known, sources = signals(KNOWN, crowd, tables), np.zeros(2, np.uint8)
+    cross = assembler.cross(KNOWN, known, rows, sources, crowd)
+    np.testing.assert_array_equal(cross, anew.cross(KNOWN, known, rows, sources, crowd))
+    assert cross[0, CROSS.index("age")] == pytest.approx(np.log(8))

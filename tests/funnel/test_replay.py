@@ -31,12 +31,14 @@ class CountingStepper:
         self._catalog = catalog
         self._unknown = unknown
 
-    def step(self, hidden, item_key):
-        row = int(self._catalog.rows_of(np.array([item_key], np.uint64))[0])
-        return None if row < 0 else self.step_row(hidden, row)
+    def step(self, hidden, item_keys):
+        return self.step_rows(hidden, self._catalog.rows_of(np.array(item_keys, np.uint64)))
+
+    def step_rows(self, hidden, rows):
+        return [self.step_row(each, row) for each, row in zip(hidden, rows.tolist(), strict=True)]
 
     def step_row(self, hidden, row):
-        if row in self._unknown:
+        if row < 0 or row in self._unknown:
             return None
         n, order = (hidden[0] + 1, hidden[1] * 3 + row) if len(hidden) else (1, row)
         return np.array([n, order % 1009], np.float32), np.array([n, order % 1009, row, 1], np.float32)
@@ -67,9 +69,9 @@ def test_the_view_after_events_is_the_one_that_serving_would_have(listed, togeth
         Event(event_id=f"{at}", action="click", timestamp_ms=10**6 + ms, user_id=VISITORS[user][2:], item_id=f"{row}")
         for at, (user, row, ms) in enumerate(listed)
     ]  # fmt: skip
-    apply_events(events[:together], store, stepper, FEW_RECENT, never)
-    for event in events[together:]:
-        apply_events([event], store, stepper, FEW_RECENT, never)
+    apply_events(list(enumerate(events[:together], 1)), store, stepper, FEW_RECENT, never)
+    for number, event in enumerate(events[together:], together + 1):
+        apply_events([(number, event)], store, stepper, FEW_RECENT, never)
     for (user, row, _), event in zip(listed, events, strict=True):
         replay.observe(user, 0, row, event.timestamp_ms)
     for user, subject in enumerate(VISITORS):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.funnel.fakes import World, fail, noted, rows_of
+from tests.funnel.fakes import ExactIndex, World, fail, noted, rows_of
 from upnext.clock import Deadline
 from upnext.features.signals import signals_of
 from upnext.features.spec import SOURCE_BIT
@@ -13,6 +13,7 @@ from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.retrieval.retrieval import SOURCE_FUNCTIONS
+from upnext.funnel.retrieval.sources import Indexes
 from upnext.settings import RerankingSettings, RetrievalSettings, Settings
 
 SIZES = dict.fromkeys(SOURCE_FUNCTIONS, 20)
@@ -193,3 +194,85 @@ def test_a_user_with_nothing_known_gets_what_is_popular():
     found, answer = candidates(world.funnel(popular=[9, 4, 7]), world.clock, UserView())
     assert found.rows.tolist() == [9, 4, 7]
     assert noted(answer) == []
+
+
+@pytest.mark.parametrize(("n_withdrawn", "asked"), [(0, 20), (1, 21), (100, 120), (101, 20)])
+def test_a_few_withdrawn_items_are_dropped_after_the_search_and_many_inside_it(n_withdrawn, asked):
+    world = World()
+    indexes = world.indexes()
+    funnel = world.funnel(Settings(retrieval=RetrievalSettings(**OFF | {"session_vector": 20})), indexes=indexes)
+    view = world.view()
+    order = np.array(nearest(world.session, np.append(view.session_vector, 1), 200))
+    before, _ = candidates(funnel, world.clock, view)
+    funnel.reranker.allowed[order[:n_withdrawn]] = False
+    funnel.retrieval.allowed_changed()
+    found, _ = candidates(funnel, world.clock, view)
+    assert before.rows.tolist() == order[:20].tolist()
+    assert found.rows.tolist()[:20] == order[n_withdrawn : n_withdrawn + 20].tolist(), "even where all are near"
+    assert indexes.session.asked == [20, asked]
+
+
+class Grown(World):
+    """A world whose last 40 items are in no index."""
+
+    def indexes(self):
+        tables = (self.session, self.user, self.content)
+        return Indexes(*(ExactIndex(table[:-40]) for table in tables))
+
+
+FRESH = Settings(retrieval=RetrievalSettings(**OFF | {"fresh": 5}))
+
+
+@pytest.mark.parametrize("n", [5, 30])
+@pytest.mark.parametrize("space", ["session", "user", "content", None])
+def test_fresh_items_come_by_the_best_vector_there_is_of_the_user_else_the_newest_first(space, n):
+    world = Grown(available={170: False})
+    funnel = world.funnel(Settings(retrieval=RetrievalSettings(**OFF | {"fresh": n})))
+    view = world.view(recent=[3] if space else [], seen=[180])
+    query = {"session": np.append(view.session_vector, 1), "user": view.user_vector, "content": world.content[3]}
+    if space != "session":
+        view.session_vector = np.empty(0, np.float32)
+    if space in ("content", None):
+        view.user_vector = np.empty(0, np.float32)
+    among = np.array([row for row in range(199, 159, -1) if row not in (170, 180)])
+    expected = nearest(getattr(world, space), query[space], n, among) if space else among[:n].tolist()
+    found, _ = candidates(funnel, world.clock, view)
+    assert found.rows.tolist()[: n - 1] == expected[: n - 1]
+    assert set(found.sources.tolist()) == {SOURCE_BIT["fresh"]}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_narrow_filter_finds_its_fresh_items_further_down(known):
+    world = Grown()
+    allowed = np.isin(np.arange(200), [3, 161, 163])
+    view = world.view() if known else UserView()
+    found, _ = candidates(world.funnel(FRESH), world.clock, view, allowed=allowed)
+    assert sorted(found.rows.tolist()) == [161, 163]
+
+
+def test_fresh_items_that_score_alike_come_newest_first():
+    world = Grown()
+    world.session[160:] = 0.0
+    assert candidates(world.funnel(FRESH), world.clock, world.view())[0].rows.tolist() == [199, 198, 197, 196, 195]
+
+
+def test_items_like_one_are_the_nearest_in_the_first_space_that_knows_it_wherever_they_are():
+    world = Grown(available={5: False, 190: False})
+    world.user[[7, 8]] = 0.0
+    world.session[8] = [0.0] * 8 + [3.0]
+    funnel = world.funnel(FRESH)
+    unbiased = world.session.copy()
+    unbiased[:, -1] = 0.0
+    asked = {9: (world.user, world.user), 7: (world.session, unbiased), 170: (world.user, world.user)}
+    for row, (table, questions) in {**asked, 8: (world.content, world.content)}.items():
+        query = questions[row]
+        among = np.array([each for each in range(200) if each not in (5, 190, row)])
+        rows, scores = funnel.retrieval.similar(row, 30)
+        assert rows.tolist() == nearest(table, query, 30, among)
+        np.testing.assert_allclose(scores, table[rows] @ query, rtol=1e-5)
+        narrow = np.isin(np.arange(200), [1, 2, 3, row, 165, 190])
+        request = SlateRequest(None, k=3, allowed=narrow, exclude_rows=rows_of(2))
+        few, _ = funnel.retrieval.similar(row, 30, request)
+        assert set(few.tolist()) == {1, 3, 165} - {row}
+    world.content[8] = 0.0
+    assert funnel.retrieval.similar(8, 5) is None

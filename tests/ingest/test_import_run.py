@@ -1,16 +1,15 @@
-"""An import fills log and store, and its report accounts for every row."""
+"""An import fills log and records, and its report accounts for every row."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from upnext.clock import Deadline, ManualClock
+from upnext.clock import ManualClock
 from upnext.domain.event import Event, Item, User
 from upnext.ingest.importers.run import BATCH_RECORDS, EXAMPLES_PER_REASON, import_into
 from upnext.ingest.importers.source import Record, Rejected, rejected
 from upnext.ingest.memory_log import MemoryEventLog
-from upnext.ingest.records import put_items, read_items, read_users
-from upnext.store.memory_store import MemoryStore
+from upnext.ingest.records import Records
 
 CLOCK = ManualClock(1_760_000_000_000)
 
@@ -47,40 +46,33 @@ def log() -> MemoryEventLog:
     return MemoryEventLog()
 
 
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore(CLOCK)
-
-
-def test_events_go_to_the_log_and_items_and_users_to_the_store(log: MemoryEventLog, store: MemoryStore) -> None:
+def test_events_go_to_the_log_and_items_and_users_to_the_records(log: MemoryEventLog, records: Records) -> None:
     item, user = Item(item_id="i", title="é"), User(user_id="u", attributes={"age": 3})
-    report = import_into(Listed([item, user, click(1), click(2)]), log, store, clock=CLOCK)
+    report = import_into(Listed([item, user, click(1), click(2)]), log, records, clock=CLOCK)
     assert [event for _, event in log.scan()] == [click(1), click(2)]
-    assert list(read_items(store)) == [item]
-    assert list(read_users(store)) == [user]
+    assert list(records.items()) == [item]
+    assert list(records.users()) == [user]
     assert (report.rows_read, report.accepted_events, report.items, report.users) == (4, 2, 1, 1)
 
 
-def test_importing_twice_adds_nothing(log: MemoryEventLog, store: MemoryStore) -> None:
-    records: list[Record] = [Item(item_id="i"), *(click(number) for number in range(5))]
-    import_into(Listed(records), log, store, clock=CLOCK)
-    report = import_into(Listed(records), log, store, clock=CLOCK)
+def test_importing_twice_adds_nothing(log: MemoryEventLog, records: Records) -> None:
+    listed: list[Record] = [Item(item_id="i"), *(click(number) for number in range(5))]
+    import_into(Listed(listed), log, records, clock=CLOCK)
+    report = import_into(Listed(listed), log, records, clock=CLOCK)
     assert (report.accepted_events, report.duplicates) == (0, 5)
     assert log.last() == 5
-    assert len(list(read_items(store))) == 1
+    assert len(list(records.items())) == 1
 
 
-def test_records_that_break_their_contract_are_rejected_with_their_lines(
-    log: MemoryEventLog, store: MemoryStore
-) -> None:
-    records: list[Record] = [
+def test_records_that_break_their_contract_are_rejected_with_their_lines(log: MemoryEventLog, records: Records) -> None:
+    listed: list[Record] = [
         click(1),
         click(2, timestamp_ms=1_700_000_000),
         Item(item_id="x" * 300),
         User(user_id=""),
         Rejected(9, "bad_number", "line 9 has x"),
     ]
-    report = import_into(Listed(records), log, store, clock=CLOCK)
+    report = import_into(Listed(listed), log, records, clock=CLOCK)
     assert report.rejected == {"timestamp_in_seconds": 1, "id_too_long": 1, "empty_id": 1, "bad_number": 1}
     assert {reason: examples[0].line for reason, examples in report.examples.items()} == {
         "timestamp_in_seconds": 2, "id_too_long": 3, "empty_id": 4, "bad_number": 9,
@@ -89,22 +81,16 @@ def test_records_that_break_their_contract_are_rejected_with_their_lines(
     assert log.last() == 1
 
 
-def test_the_report_keeps_only_the_first_examples_of_a_reason(log: MemoryEventLog, store: MemoryStore) -> None:
-    records: list[Record] = [rejected(number, "bad_number", "is bad") for number in range(1, 100)]
-    report = import_into(Listed(records), log, store, clock=CLOCK)
+def test_the_report_keeps_only_the_first_examples_of_a_reason(log: MemoryEventLog, records: Records) -> None:
+    listed: list[Record] = [rejected(number, "bad_number", "is bad") for number in range(1, 100)]
+    report = import_into(Listed(listed), log, records, clock=CLOCK)
     assert report.rejected == {"bad_number": 99}
     assert [example.line for example in report.examples["bad_number"]] == list(range(1, EXAMPLES_PER_REASON + 1))
 
 
-def test_progress_is_told_after_every_batch_and_at_the_end(log: MemoryEventLog, store: MemoryStore) -> None:
+def test_progress_is_told_after_every_batch_and_at_the_end(log: MemoryEventLog, records: Records) -> None:
     told: list[tuple[int, float]] = []
-    records: list[Record] = [click(number) for number in range(2 * BATCH_RECORDS + 1)]
-    import_into(Listed(records), log, store, clock=CLOCK, progress=lambda rows, part: told.append((rows, part)))
+    listed: list[Record] = [click(number) for number in range(2 * BATCH_RECORDS + 1)]
+    import_into(Listed(listed), log, records, clock=CLOCK, progress=lambda rows, part: told.append((rows, part)))
     assert [rows for rows, _ in told] == [BATCH_RECORDS, 2 * BATCH_RECORDS, 2 * BATCH_RECORDS + 1]
     assert told[-1][1] == 1.0
-
-
-def test_an_item_put_again_replaces_the_first(store: MemoryStore) -> None:
-    put_items(store, [Item(item_id="b"), Item(item_id="a")], Deadline.never(CLOCK))
-    put_items(store, [Item(item_id="b", title="new")], Deadline.never(CLOCK))
-    assert list(read_items(store)) == [Item(item_id="a"), Item(item_id="b", title="new")]

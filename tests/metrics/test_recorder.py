@@ -45,14 +45,14 @@ def test_requests_degradations_rejections_and_events_are_counted_by_their_labels
         metrics.count_request(tier, "live")
     metrics.count_degraded("ranking", "breaker_open")
     metrics.count_rejected("timestamp_in_seconds")
-    metrics.count_events(40)
-    metrics.count_events()
+    metrics.count_ingested(40, 2, 3)
+    metrics.count_ingested(1)
     values = values_of(metrics.exposition())
     assert values[("upnext_requests_total", (("route", "live"), ("tier", "full")))] == 2
     assert values[("upnext_requests_total", (("route", "live"), ("tier", "fast")))] == 1
     assert values[("upnext_degraded_total", (("stage", "ranking"), ("why", "breaker_open")))] == 1
     assert values[("upnext_events_rejected_total", (("reason", "timestamp_in_seconds"),))] == 1
-    assert values[("upnext_events_total", ())] == 41
+    assert values[("upnext_events_total", (("outcome", "accepted"),))] == 41
 
 
 def test_gauges_hold_their_last_value_and_unknown_ones_are_refused() -> None:
@@ -61,16 +61,16 @@ def test_gauges_hold_their_last_value_and_unknown_ones_are_refused() -> None:
     metrics.set_gauge("workers", 3)
     metrics.set_gauge("release_items", 1e6)
     values = values_of(metrics.exposition())
-    assert values[("upnext_workers", ())] == 3
-    assert values[("upnext_release_items", ())] == 1e6
+    assert values[("upnext_workers", (("tenant", "default"),))] == 3
+    assert values[("upnext_release_items", (("tenant", "default"),))] == 1e6
     with pytest.raises(KeyError):
         metrics.set_gauge("mood", 1.0)
 
 
 def test_two_sets_of_counts_in_one_process_do_not_mix() -> None:
     first, second = Metrics(), Metrics()
-    first.count_events(5)
-    assert values_of(second.exposition())[("upnext_events_total", ())] == 0
+    first.count_ingested(5)
+    assert not any(name == "upnext_events_total" for name, _ in values_of(second.exposition()))
 
 
 def test_labels_without_end_are_gathered_under_other() -> None:

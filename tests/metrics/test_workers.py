@@ -16,8 +16,8 @@ from upnext.metrics.workers import share_between_workers
 WORKER = Path(__file__).with_name("counting_worker.py")
 REQUESTS = ("upnext_requests_total", (("route", "live"), ("tier", "full")))
 RANKINGS = ("upnext_stage_duration_seconds_count", (("stage", "ranking"),))
-WORKERS = ("upnext_workers", ())
-ITEMS = ("upnext_release_items", ())
+WORKERS = ("upnext_workers", (("tenant", "default"),))
+ITEMS = ("upnext_release_items", (("tenant", "default"),))
 
 
 class Worker:

@@ -67,6 +67,16 @@ def test_arrays_are_mapped_not_read_and_cannot_be_written(tmp_path: Path) -> Non
         array[0, 0] = 1.0
 
 
+def test_what_is_written_to_an_array_of_ones_own_is_in_no_file_and_in_nobody_elses(tmp_path: Path) -> None:
+    release = written(tmp_path)
+    own = release.own_array("vectors.user")
+    own[1, 2] = 99.0
+    assert isinstance(own.base, np.memmap)
+    for array in (release.array("vectors.user"), release.own_array("vectors.user")):
+        np.testing.assert_array_equal(array, VECTORS)
+    Release.open(release.folder, verify=True)
+
+
 def test_parts_are_decoded_once(tmp_path: Path) -> None:
     release = written(tmp_path)
     assert release.array("vectors.user") is release.array("vectors.user")

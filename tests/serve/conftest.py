@@ -24,8 +24,9 @@ PATIENT = Settings(budget=BudgetSettings(full_ms=10_000.0))
 @asynccontextmanager
 async def running(home: Path, settings: Settings = PATIENT) -> AsyncIterator[tuple[httpx.AsyncClient, Engine]]:
     """The application between start and stop, and a client for it."""
-    engine = Engine(home, settings, SystemClock())
-    app = create_app(engine, Metrics())
+    metrics = Metrics()
+    engine = Engine(home, settings, SystemClock(), metrics)
+    app = create_app(engine, metrics)
     async with _lifespan(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://upnext") as client:

@@ -25,6 +25,13 @@ def scenario(home: Path, settings: Settings = PATIENT) -> Any:
     return run
 
 
+def somebody(engine: Engine) -> str:
+    """The user of the newest event."""
+    ((_, event),) = engine.event_log.read(engine.event_log.last() - 1, 1)
+    assert event.user_id is not None
+    return event.user_id
+
+
 async def recommend(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     response = await client.post("/v1/recommend", json=body)
     assert response.status_code == 200, response.text
@@ -38,7 +45,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
 def test_a_known_user_gets_a_full_slate_that_says_how_it_came_about(home: Path) -> None:
     @scenario(home)
     async def _(client: httpx.AsyncClient, engine: Engine) -> None:
-        user = next(name for name in engine.live.warm_up).removeprefix("u:")
+        user = somebody(engine)
         answer = await recommend(client, user_id=user, k=7)
         assert len(set(ids(answer))) == 7
         assert (answer["tier"], answer["route"], answer["degraded"]) == ("full", "live", [])
@@ -60,11 +67,11 @@ def test_an_unknown_user_and_nobody_get_a_slate_all_the_same(home: Path) -> None
 def test_a_posted_click_advances_the_state_by_one_step_and_shows_in_the_next_slate(home: Path) -> None:
     @scenario(home)
     async def _(client: httpx.AsyncClient, engine: Engine) -> None:
-        user = next(name for name in engine.live.warm_up).removeprefix("u:")
+        user = somebody(engine)
         before = await recommend(client, user_id=user)
         clicked = ids(before)[0]
         posted = await client.post("/v1/events", json={"action": "click", "user_id": user, "item_id": clicked})
-        assert posted.json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+        assert posted.json() == {"accepted": 1, "duplicates": 0, "withheld": 0, "rejected": [], "applied": True}
         after = await recommend(client, user_id=user)
         assert after["state_version"] == before["state_version"] + 1
         assert clicked not in ids(after)
@@ -153,7 +160,7 @@ def test_excluded_blocked_and_filtered_items_never_leave(home: Path) -> None:
 def test_explain_adds_title_genre_and_every_source(home: Path) -> None:
     @scenario(home)
     async def _(client: httpx.AsyncClient, engine: Engine) -> None:
-        user = next(name for name in engine.live.warm_up).removeprefix("u:")
+        user = somebody(engine)
         answer = await recommend(client, user_id=user, explain=True)
         item = answer["items"][0]
         assert item["title"] == engine.live.funnel.catalog.titles[engine.live.funnel.catalog.row_of(item["item_id"])]
@@ -163,7 +170,7 @@ def test_explain_adds_title_genre_and_every_source(home: Path) -> None:
 def test_rank_orders_the_callers_items_and_lists_unknown_ones(home: Path) -> None:
     @scenario(home)
     async def _(client: httpx.AsyncClient, engine: Engine) -> None:
-        user = next(name for name in engine.live.warm_up).removeprefix("u:")
+        user = somebody(engine)
         some = [engine.live.funnel.catalog.ids[row] for row in (5, 9, 2, 40)]
         response = await client.post("/v1/rank", json={"user_id": user, "items": [*some, "no-such"]})
         answer = response.json()

@@ -15,7 +15,6 @@ from upnext.clock import Deadline, ManualClock, SystemClock
 from upnext.ingest.lmdb_log import LmdbEventLog
 from upnext.release.releases import Releases
 from upnext.serve.compute import ComputeThread
-from upnext.serve.engine import Engine
 from upnext.settings import ServeSettings, Settings
 
 QUICK_SWAP = Settings(budget=PATIENT.budget, serve=ServeSettings(release_poll_ms=5))
@@ -190,8 +189,20 @@ def test_an_altered_release_is_refused_by_name_and_the_old_one_goes_on_serving(
     asyncio.run(inside())
 
 
-def test_a_server_without_any_release_does_not_start_and_says_what_to_do(tmp_path: Path) -> None:
-    engine = Engine(tmp_path, PATIENT, SystemClock())
-    with pytest.raises(Exception, match=r"no release is active.*train one"):
-        engine.open_release()
-    asyncio.run(engine.close())
+def test_without_a_release_events_are_taken_and_slates_follow_once_one_is_activated(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    click = {"action": "click", "user_id": "early", "item_id": "x"}
+
+    async def inside() -> None:
+        async with running(home, QUICK_SWAP) as (client, engine):
+            assert (await client.post("/v1/events", json=click)).json()["applied"]
+            early = await client.post("/v1/recommend", json={})
+            assert (early.status_code, early.json()["error"]["code"]) == (503, "not_ready")
+            assert (await client.get("/readyz")).status_code == 503
+            await asyncio.get_running_loop().run_in_executor(None, train_tiny, home)
+            await until(lambda: engine.live is not None)
+            slate = (await client.post("/v1/recommend", json={"user_id": "early"})).json()
+            assert (len(slate["items"]), slate["state_version"]) == (20, 1)
+
+    asyncio.run(inside())

@@ -1,5 +1,6 @@
 """A session encoder that can be followed by hand, and events to feed it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,12 @@ class CountingStepper:
         self.steps = 0
         self._place = {key_of(f"i{number}"): number for number in range(100)}
 
-    def step(self, hidden: np.ndarray, item_key: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def step(
+        self, hidden: Sequence[np.ndarray], item_keys: Sequence[int]
+    ) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        return [self._step(each, key) for each, key in zip(hidden, item_keys, strict=True)]
+
+    def _step(self, hidden: np.ndarray, item_key: int) -> tuple[np.ndarray, np.ndarray] | None:
         self.steps += 1
         if item_key not in self._place:
             return None

@@ -11,11 +11,18 @@ from tests.state.stepping import CountingStepper, event
 from upnext.domain.event import ACTION_CODE, ACTIONS, INTERACTIONS
 from upnext.domain.identity import key_of
 from upnext.settings import StateSettings
-from upnext.state.advance import advanced_state, advanced_vectors
+from upnext.state.advance import advanced_state, due_steps, stepped
 from upnext.state.user_state import UserState, UserVectors
 
 SETTINGS = StateSettings(recent_events=4, seen_items=6)
 EMPTY = UserState()
+
+
+def advanced_vectors(
+    vectors: UserVectors | None, before: UserState, after: UserState, stepper: CountingStepper
+) -> UserVectors:
+    new = after.recent_keys[-1:].tolist() if after.n_interactions > before.n_interactions else []
+    return stepped([due_steps(vectors, before, after, new)], stepper)[0]
 
 
 def states_after(*events: object) -> list[UserState]:
@@ -115,7 +122,7 @@ def test_vectors_of_another_version_are_made_anew_from_the_recent_items(version:
     user_vector = np.ones(3, np.float32)
     stale = UserVectors(version, np.ones(2, np.float32), user_vector, np.full(1, 99, np.float32))
     vectors = advanced_vectors(stale, states[5], states[6], CountingStepper())
-    assert vectors.hidden.tolist() == [2, 3, 4, 5]
+    assert vectors.hidden.tolist() == [1, 2, 3, 4, 5], "those before in full, and the new one"
     assert vectors.state_version == 6
     assert vectors.user_vector is user_vector, "made in batch, carried along"
 
@@ -133,3 +140,13 @@ def test_of_a_user_with_unknown_items_only_there_is_no_vector() -> None:
     states = states_after(event("?"), event("??"))
     vectors = advanced_vectors(None, EMPTY, states[-1], CountingStepper())
     assert (len(vectors.session_vector), len(vectors.hidden), vectors.state_version) == (0, 0, 2)
+
+
+def test_users_of_unequal_length_are_stepped_side_by_side_as_they_would_be_alone() -> None:
+    histories = [[1, 2, 3], [], [4], ["?", 5]]
+    lasts = [states_after(*map(event, history))[-1] for history in histories]
+    together = CountingStepper()
+    vectors = stepped([due_steps(None, EMPTY, last, last.recent_keys.tolist()) for last in lasts], together)
+    assert [each.hidden.tolist() for each in vectors] == [[1, 2, 3], [], [4], [5]]
+    assert [each.state_version for each in vectors] == [3, 0, 1, 2]
+    assert together.steps == 6

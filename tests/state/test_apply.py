@@ -1,18 +1,22 @@
 """From accepted events to stored state and back, on every embedded store."""
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.state.stepping import CountingStepper, event
 from upnext.clock import Deadline, ManualClock
+from upnext.domain.event import Event
 from upnext.domain.identity import key_of
 from upnext.errors import StoreError, StoreTimeout
 from upnext.settings import StateSettings
-from upnext.state.apply import apply_events, read_user
+from upnext.state.apply import apply_events as apply_numbered
+from upnext.state.apply import read_user
 from upnext.state.user_state import UserState, UserVectors, state_key, vectors_key
 from upnext.store.interface import Store
 from upnext.store.lmdb_store import LmdbStore
@@ -20,6 +24,12 @@ from upnext.store.memory_store import MemoryStore
 
 NEVER = Deadline.never(ManualClock())
 SETTINGS = StateSettings(recent_events=5)
+_numbers = itertools.count(1)
+
+
+def apply_events(events: Sequence[Event], *rest: Any) -> None:
+    """Events that come in the order in which they are applied."""
+    apply_numbered([(next(_numbers), each) for each in events], *rest)
 
 
 class ApplySuite:
@@ -51,25 +61,53 @@ class ApplySuite:
         assert (state.state_version, vectors) == (0, None)
         assert list(store.scan(b"")) == []
 
-    def test_two_threads_lose_no_event_of_one_user(self, store: Store) -> None:
+    def test_two_threads_that_deliver_the_same_events_apply_each_once(self, store: Store) -> None:
         stepper, start = CountingStepper(), threading.Barrier(2)
+        log = [(number, event(number - 1)) for number in range(1, 81)]
 
-        def work(first: int) -> None:
+        def work(batch: int) -> None:
             start.wait()
-            for number in range(first, first + 40):
-                apply_events([event(number)], store, stepper, SETTINGS, NEVER)
+            for begin in range(0, 80, batch):
+                apply_numbered(log[begin : begin + batch], store, stepper, SETTINGS, NEVER)
 
-        threads = [threading.Thread(target=work, args=(first,)) for first in (0, 40)]
+        threads = [threading.Thread(target=work, args=(batch,)) for batch in (1, 7)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         state, vectors = read_user("u:u", store, stepper, NEVER)
         assert (state.state_version, state.n_interactions, len(state.seen)) == (80, 80, 80)
+        assert state.applied_sequence == 80
         assert vectors is not None
         assert vectors.state_version == 80
-        assert sorted(vectors.hidden.tolist()) == list(range(80)), "each item was stepped over once"
-        assert [key_of(f"i{int(place)}") for place in vectors.hidden[-5:]] == state.recent_keys.tolist()
+        assert vectors.hidden.tolist() == list(range(80)), "each item was stepped over once, in order"
+
+    def test_what_another_writer_moved_meanwhile_is_done_again_and_the_others_not(self, store: Store) -> None:
+        apply_numbered([(1, event(1, user_id="a")), (2, event(1, user_id="b"))], store, None, SETTINGS, NEVER)
+
+        class Interrupted(CountingStepper):
+            def step(self, hidden: Any, item_keys: Any) -> Any:
+                if self.steps == 0:
+                    apply_numbered([(3, event(2, user_id="a"))], store, None, SETTINGS, NEVER)
+                return super().step(hidden, item_keys)
+
+        stepper = Interrupted()
+        numbered = [(3, event(2, user_id="a")), (4, event(3, user_id="a")), (5, event(4, user_id="b"))]
+        apply_numbered(numbered, store, stepper, SETTINGS, NEVER)
+        found = {user: read_user(f"u:{user}", store, stepper, NEVER) for user in "ab"}
+        assert {user: (state.state_version, state.applied_sequence) for user, (state, _) in found.items()} == {
+            "a": (3, 4), "b": (2, 5),
+        }  # fmt: skip
+        assert [found["a"][1].hidden.tolist(), found["b"][1].hidden.tolist()] == [[1, 2, 3], [1, 4]]
+
+    def test_in_one_batch_or_one_by_one_the_same_comes_out(self, store: Store) -> None:
+        stepper = CountingStepper()
+        alone = [(number, event(number, user_id="a")) for number in range(1, 13)]
+        for each in alone:
+            apply_numbered([each], store, stepper, SETTINGS, NEVER)
+        apply_numbered([(n, event(n, user_id="b")) for n, _ in alone], store, stepper, SETTINGS, NEVER)
+        first, second = (store.get_many([state_key(s), vectors_key("enc", s)], NEVER) for s in ("u:a", "u:b"))
+        assert first == second
 
     def test_vectors_that_are_missing_are_made_from_the_recent_items_and_kept(self, store: Store) -> None:
         apply_events([event(number) for number in range(8)], store, None, SETTINGS, NEVER)
@@ -105,9 +143,9 @@ class ApplySuite:
         fresher = UserVectors(1, np.ones(1, np.float32), np.full(3, 7, np.float32), np.ones(1, np.float32)).pack()
 
         class Interrupted(CountingStepper):
-            def step(self, hidden: np.ndarray, item_key: int) -> tuple[np.ndarray, np.ndarray] | None:
+            def step(self, hidden: Any, item_keys: Any) -> Any:
                 store.put_many([(vectors_key("enc", "u:u"), fresher)], NEVER)
-                return super().step(hidden, item_key)
+                return super().step(hidden, item_keys)
 
         _, vectors = read_user("u:u", store, Interrupted(), NEVER)
         assert vectors is not None
@@ -118,19 +156,22 @@ class ApplySuite:
         apply_events([event(1)], store, None, SETTINGS, NEVER)
 
         class Interrupted(CountingStepper):
-            def step(self, hidden: np.ndarray, item_key: int) -> tuple[np.ndarray, np.ndarray] | None:
+            def step(self, hidden: Any, item_keys: Any) -> Any:
                 store.delete_many([state_key("u:u")], NEVER)
-                return super().step(hidden, item_key)
+                return super().step(hidden, item_keys)
 
         read_user("u:u", store, Interrupted(), NEVER)
         assert list(store.scan(b"")) == []
 
-    def test_a_state_of_another_format_is_not_overwritten(self, store: Store) -> None:
-        raw = b"\x09" + UserState().pack()[1:]
+    @pytest.mark.parametrize("cut", [0, 9])
+    def test_a_record_that_cannot_be_read_stays_and_holds_up_nobody_else(self, store: Store, cut: int) -> None:
+        raw = (b"\x09" + UserState().pack()[1:])[cut:]
         store.put_many([(state_key("u:u"), raw)], NEVER)
-        with pytest.raises(StoreError, match="format 9"):
-            apply_events([event(1)], store, None, SETTINGS, NEVER)
+        apply_events([event(1), event(2, user_id="other"), event(3)], store, None, SETTINGS, NEVER)
         assert store.get_many([state_key("u:u")], NEVER) == [raw]
+        assert read_user("u:other", store, None, NEVER)[0].n_interactions == 1
+        with pytest.raises(StoreError):
+            read_user("u:u", store, None, NEVER)
 
     def test_past_the_deadline_nothing_is_applied(self, store: Store) -> None:
         clock = ManualClock()
@@ -145,9 +186,9 @@ class ApplySuite:
         clock = ManualClock()
 
         class Slow(CountingStepper):
-            def step(self, hidden: np.ndarray, item_key: int) -> tuple[np.ndarray, np.ndarray] | None:
+            def step(self, hidden: Any, item_keys: Any) -> Any:
                 clock.advance(10)
-                return super().step(hidden, item_key)
+                return super().step(hidden, item_keys)
 
         state, vectors = read_user("u:u", store, Slow(), Deadline.after(clock, 5))
         assert state.n_interactions == 1

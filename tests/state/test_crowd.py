@@ -123,3 +123,22 @@ def test_a_crowd_that_was_saved_counts_on_but_knows_nobody() -> None:
     assert followers(loaded, 0) == {1: 1.0}
     assert followers(loaded, 1) == followers(loaded, 3) == {}
     assert loaded.trends.popular().tolist() == [2, 0, 1]
+
+
+def test_a_crowd_with_more_items_than_were_saved_knows_nothing_of_the_last_ones_yet() -> None:
+    kept, small = KeptArrays(), Crowd(N_ITEMS, SETTINGS)
+    for row in (1, 2, 1):
+        small.observe(7, 0, row, NOW_MS)
+    small.save(kept.add_array)
+    crowd = Crowd(N_ITEMS + 3, SETTINGS)
+    crowd.trends.observe(N_ITEMS + 1, NOW_MS)
+    crowd.load(kept.array)
+    every = np.arange(N_ITEMS + 3)
+    np.testing.assert_array_equal(crowd.trends.counts(every[:N_ITEMS]), small.trends.counts(every[:N_ITEMS]))
+    assert not crowd.trends.counts(every[N_ITEMS:]).any()
+    assert crowd.trends.popular().tolist() == [1, 2]
+    crowd.observe(7, 0, 1, NOW_MS)
+    crowd.observe(7, 0, N_ITEMS + 2, NOW_MS)
+    assert crowd.trends.popular().tolist() == [1, 2, N_ITEMS + 2]
+    assert sorted(crowd.covisits.after_one(1)[0].tolist()) == [2, N_ITEMS + 2]
+    assert crowd.trends.first_seen_ms[N_ITEMS:].tolist() == [np.iinfo(np.int64).max] * 2 + [NOW_MS]

@@ -10,20 +10,6 @@ from upnext.store.lmdb_store import LmdbStore
 NEVER = Deadline.never(SystemClock())
 
 
-def count_up(number: int, values: Values) -> list[bytes]:
-    return [b"%d" % (int(value or b"0") + 1) for value in values]
-
-
-def count(store: LmdbStore, times: str) -> None:
-    """Adds one to `updated` through update, and to `swapped` through compare_and_set, so many times."""
-    for _ in range(int(times)):
-        store.update([[b"updated"]], count_up, NEVER)
-        swapped = False
-        while not swapped:
-            (value,) = store.get_many([b"swapped"], NEVER)
-            swapped = store.compare_and_set(b"swapped", value, count_up(0, [value])[0], NEVER)
-
-
 def fill(store: LmdbStore, mebibytes: str) -> None:
     """Puts so many values of one MiB."""
     for number in range(int(mebibytes)):
@@ -52,7 +38,7 @@ def hold(store: LmdbStore, argument: str) -> None:
 
 if __name__ == "__main__":
     folder, job, *rest = sys.argv[1:]
-    jobs = {"count": count, "fill": fill, "put_forever": put_forever, "hold": hold}
+    jobs = {"fill": fill, "put_forever": put_forever, "hold": hold}
     print("open", flush=True)
     opened = LmdbStore(Path(folder), map_size_bytes=64 * 1024)
     jobs[job](opened, *(rest or [""]))

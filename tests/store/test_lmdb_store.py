@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.suite import NEVER, StoreSuite
+from tests.store.suite import NEVER, ProcessSuite, WaitingStoreSuite
 from upnext.clock import ManualClock
 from upnext.errors import StoreError
 from upnext.store.interface import Store
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "home" / "state"
 
 
-class TestLmdbStore(StoreSuite):
+class TestLmdbStore(WaitingStoreSuite, ProcessSuite):
     @pytest.fixture
     def store(self, clock: ManualClock, folder: Path) -> Iterator[Store]:
         store = LmdbStore(folder, clock, map_size_bytes=SMALL_MAP_BYTES)
@@ -76,15 +76,6 @@ def test_opening_with_another_durability_is_refused(folder: Path) -> None:
     store = LmdbStore(folder, durable=True)
     with pytest.raises(StoreError, match="durable"):
         LmdbStore(folder)
-    store.close()
-
-
-def test_two_processes_counting_at_once_lose_no_step(folder: Path) -> None:
-    workers = [start(folder, "count", "300") for _ in range(2)]
-    for worker in workers:
-        finish(worker)
-    store = LmdbStore(folder)
-    assert store.get_many([b"updated", b"swapped"], NEVER) == [b"600", b"600"]
     store.close()
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.store.suite import StoreSuite
+from tests.store.suite import WaitingStoreSuite
 from upnext.clock import ManualClock
 from upnext.store.interface import Store
 from upnext.store.memory_store import MemoryStore
 
 
-class TestMemoryStore(StoreSuite):
+class TestMemoryStore(WaitingStoreSuite):
     @pytest.fixture
     def store(self, clock: ManualClock) -> Store:
         return MemoryStore(clock)

@@ -7,13 +7,14 @@ import numpy.typing as npt
 
 
 class StringTable:
-    """Strings by row: UTF-8 bytes end to end, and where each begins."""
+    """Strings by row: UTF-8 bytes end to end, and where each begins; those put later stand beside them."""
 
     def __init__(self, blob: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
         """`blob` (n_bytes,) uint8; `offsets` (n_strings + 1,) int64."""
         self.blob = blob
         self.offsets = offsets
         self._bytes = memoryview(blob.data)
+        self._put: dict[int, str] = {}
 
     @classmethod
     def of(cls, strings: Sequence[str]) -> "StringTable":
@@ -23,13 +24,22 @@ class StringTable:
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
     def __len__(self) -> int:
+        """Strings in the arrays; rows from here on have only what was put."""
         return len(self.offsets) - 1
 
     def __getitem__(self, row: int) -> str:
-        return str(self._bytes[self.offsets[row] : self.offsets[row + 1]], "utf-8")
+        put = self._put.get(row) if self._put else None
+        return str(self._bytes[self.offsets[row] : self.offsets[row + 1]], "utf-8") if put is None else put
 
     def take(self, rows: npt.NDArray[np.int32]) -> list[str]:
         """The strings of `rows`, in their order."""
+        if self._put:
+            return [self[row] for row in rows.tolist()]
         begins, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
         blob = self._bytes
         return [str(blob[begin:end], "utf-8") for begin, end in zip(begins, ends, strict=True)]
+
+    def put(self, row: int, string: str) -> None:
+        """The string of `row` from now on, also of a row past the arrays. The arrays stay as they are."""
+        if row >= len(self) or self[row] != string:
+            self._put[row] = string

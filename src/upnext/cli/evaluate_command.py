@@ -41,7 +41,7 @@ def evaluate_command(
         releases = Releases(home)
         release = releases.open(release_id) if release_id else releases.open_active()
         with steps.step("opening the release"):
-            subject = open_subject(release, opened.store, opened.event_log, settings)
+            subject = open_subject(release, opened.records, opened.event_log, settings)
         with steps.step(f"evaluation, split {split}") as progress:
             if split == "stream":
                 figures = evaluate_stream(subject, opened.event_log, settings, sessions_ending, progress)

@@ -1,4 +1,4 @@
-"""`upnext import`: a data set or table into a home's log and store, with a report of every row."""
+"""`upnext import`: a data set or table into a home's log and records, with a report of every row."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ def import_command(
         items_mapping=parse_assignments(items_mapping, "--items-map"),
     )
     with opened_home(home) as opened, _progress_bar(path.name, hidden=as_json) as progress:
-        report = import_into(source, opened.event_log, opened.store, clock=clock, progress=progress)
+        report = import_into(source, opened.event_log, opened.records, clock=clock, progress=progress)
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
     else:

@@ -7,9 +7,14 @@ import click
 
 from upnext import __version__
 from upnext.cli.bench_command import bench_command
+from upnext.cli.contracts_command import contracts_command
+from upnext.cli.deadletters_command import deadletters_command
 from upnext.cli.demo_command import demo_command
 from upnext.cli.evaluate_command import evaluate_command
+from upnext.cli.export_command import export_command
+from upnext.cli.export_impressions import export_impressions
 from upnext.cli.import_command import import_command
+from upnext.cli.keys_command import keys_command
 from upnext.cli.release_command import release_command
 from upnext.cli.serve_command import serve_command
 from upnext.cli.settings_command import settings_command
@@ -30,10 +35,17 @@ for command in (
     release_command,
     serve_command,
     bench_command,
+    contracts_command,
+    deadletters_command,
+    keys_command,
+    export_command,
     settings_command,
     demo_command,
 ):
     cli.add_command(command)
+
+
+export_command.add_command(export_impressions)
 
 
 def main() -> None:

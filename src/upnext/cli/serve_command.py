@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from upnext.cli.options import home_option, set_option
+from upnext.cli.screen import console
 from upnext.release.releases import Releases
 from upnext.serve.server import run_server
 from upnext.settings import load_settings
@@ -22,6 +23,8 @@ def serve_command(
 ) -> None:
     """Serve the active release of HOME. /readyz turns green once it is warm.
 
+    Beyond this machine it listens only where there are API keys: see `upnext keys create`.
+
     \b
     Example:
       upnext serve --home shop --workers 2
@@ -30,5 +33,9 @@ def serve_command(
     given = {"serve.host": host, "serve.port": port, "serve.workers": workers}
     merged = [*overrides, *(f"{name}={value}" for name, value in given.items() if value is not None)]
     settings = load_settings(home, os.environ, merged)
-    Releases(home).open_active()  # fails here, in words, rather than in every worker
+    releases = Releases(home)
+    if releases.active_id() is None:
+        console.print("no release is active yet: events are taken, slates follow once `upnext train` has made one")
+    else:
+        releases.open_active()  # fails here, in words, rather than in every worker
     run_server(home, settings)

@@ -50,8 +50,8 @@ def train_command(
     settings = load_settings(home, os.environ)
     train = load_table(TrainSettings, home / "train.toml", None, overrides)
     cut_ms = int(cut.replace(tzinfo=UTC).timestamp() * 1_000) if cut else None
-    with opened_home(home) as opened:
-        run = TrainingRun(home, opened.store, opened.event_log, settings, train, seed, ScreenSteps())
+    with opened_home(home, settings.store) as opened:
+        run = TrainingRun(home, opened.store, opened.records, opened.event_log, settings, train, seed, ScreenSteps())
         release = run.release(dataset, msgspec.convert(split, SplitName), hold_out=hold_out, cut_ms=cut_ms)
     if activate:
         Releases(home).activate(release.id)

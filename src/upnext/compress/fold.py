@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from upnext.features.fold import fold_rows
 from upnext.models.ranker_dnn import RankerDnn, Standardise
 
 Floats = npt.NDArray[np.float32]
@@ -97,14 +98,8 @@ class FoldedItems:
     offset: Floats
 
     def rows(self, item_inputs: Floats) -> npt.NDArray[np.int8]:
-        """Rows (n, h1) int8 for raw inputs (n, d_item): `clip(rint(inputs @ weight + offset), -127, 127)`."""
+        """Rows (n, h1) int8 for raw inputs (n, d_item)."""
         return fold_rows(item_inputs, self.weight, self.offset)
-
-
-def fold_rows(item_inputs: Floats, weight: Floats, offset: Floats) -> npt.NDArray[np.int8]:
-    """`FoldedItems.rows` as a function of its arrays; ties are rounded to even."""
-    rounded: npt.NDArray[np.float32] = np.rint(item_inputs @ weight + offset)
-    return rounded.clip(-127, 127).astype(np.int8)
 
 
 def fold_item_side(weights: RankerWeights, item_inputs: Floats, scale: Floats) -> FoldedItems:

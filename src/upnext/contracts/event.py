@@ -1,48 +1,28 @@
-"""The contract of an event: JSON bytes or a ready `Event` in, an accepted one or the reason against it out."""
+"""The contract of an event: what was on the wire or a ready `Event` in, an accepted one or a rejection out."""
 
 import math
 import uuid
 from collections.abc import Callable
+from typing import Any
 
-import msgspec
-
-from upnext.contracts.fields import Attributes, Int64, check_entries, check_id, check_length, check_moment
-from upnext.contracts.json_body import decode_many, decode_one
+from upnext.contracts.families import FAMILY_OF_ACTION, EventOnWire, check_version
+from upnext.contracts.fields import check_id, check_length, check_map, check_moment, check_tenant, wrong_tenant
+from upnext.contracts.json_body import Accept, JsonReader
 from upnext.domain.event import ACTION_CODE, ACTIONS, NEEDS_ITEM, Event
 from upnext.errors import ContractError
 
 MAX_QUERY_CHARS = 1_024
 
-
-class _EventOnWire(msgspec.Struct):
-    """An event as JSON spells it; unknown fields are ignored, so producers may run ahead of the server."""
-
-    action: str | None = None
-    event_id: str | None = None
-    user_id: str | None = None
-    session_id: str | None = None
-    item_id: str | None = None
-    timestamp_ms: Int64 | None = None
-    request_id: str | None = None
-    value: float | None = None
-    query: str | None = None
-    context: Attributes | None = None
-    tenant: str = "default"
-    consent: bool = True
-    producer: str = ""
-
-
-_ONE = msgspec.json.Decoder(_EventOnWire)
-_MANY = msgspec.json.Decoder(list[_EventOnWire])
+EVENTS_IN_JSON = JsonReader(EventOnWire, "events", "context")
 
 
 def decode_event(raw: bytes, *, now_ms: int, event_id: Callable[[], str] | None = None) -> Event:
-    """The event in `raw`, one JSON object in UTF-8.
+    """The event in `raw`, one JSON object in UTF-8, of any tenant.
 
     A missing `timestamp_ms` is `now_ms`; a missing `event_id` is made by `event_id()`, by default a random UUID in
     hexadecimal. Raises `ContractError` with a reason and a path, and nothing else, whatever the bytes.
     """
-    return decode_one(raw, _ONE, _acceptor(now_ms, event_id))
+    return EVENTS_IN_JSON.one(raw, event_acceptor(now_ms, None, event_id))
 
 
 def decode_events(raw: bytes, *, now_ms: int, event_id: Callable[[], str] | None = None) -> list[Event | ContractError]:
@@ -51,14 +31,14 @@ def decode_events(raw: bytes, *, now_ms: int, event_id: Callable[[], str] | None
     One entry per event in their order; a `ContractError` (`$[3].item_id`) stands for each that was refused, and one
     alone for a body that cannot be read. Never raises.
     """
-    return decode_many(raw, "events", _ONE, _MANY, _acceptor(now_ms, event_id))
+    return EVENTS_IN_JSON.read(raw, event_acceptor(now_ms, None, event_id)).in_order()
 
 
 def check_event(event: Event, *, now_ms: int) -> None:
     """Raises `ContractError` unless the event keeps the contract, however it came in.
 
     Known action; a user or a session; an item where the action needs one; ids of 1 to 256 bytes; a finite value; a
-    date in milliseconds that is at most five minutes ahead of `now_ms`.
+    date in milliseconds that is at most five minutes ahead of `now_ms`; a small context; a possible tenant.
     """
     if event.action not in ACTION_CODE:
         message = f"$.action {event.action[:64]!r} is unknown; use one of {', '.join(ACTIONS)}"
@@ -78,21 +58,29 @@ def check_event(event: Event, *, now_ms: int) -> None:
     if event.value is not None and not math.isfinite(event.value):
         raise ContractError("value_not_finite", f"$.value is {event.value}; send a number or leave it out", "$.value")
     if event.context:
-        check_entries(len(event.context), "$.context")
+        check_map(event.context, "$.context")
     if event.tenant != "default":
-        check_id(event.tenant, "$.tenant")
+        check_tenant(event.tenant, "$.tenant")
     if event.request_id is not None:
         check_id(event.request_id, "$.request_id")
     if event.query is not None:
         check_length(event.query, MAX_QUERY_CHARS, "$.query")
     if event.producer:
         check_id(event.producer, "$.producer")
+    if event.schema_version != 1:
+        check_version(FAMILY_OF_ACTION[event.action], event.schema_version)
 
 
-def _acceptor(now_ms: int, event_id: Callable[[], str] | None) -> Callable[[_EventOnWire], Event]:
+def event_acceptor(now_ms: int, tenant: str | None, event_id: Callable[[], str] | None) -> Accept[Event]:
+    """Makes an `Event` of an `EventOnWire`, or raises `ContractError`.
+
+    An event that names no tenant gets `tenant`, and one that names another is refused; None takes any, and `default`
+    for one that names none.
+    """
     new_id = event_id or _random_id
+    usual = tenant or "default"
 
-    def accept(wire: _EventOnWire) -> Event:
+    def accept(wire: Any) -> Event:
         if wire.action is None:
             raise ContractError("missing_action", "$.action is missing; say what happened", "$.action")
         event = Event(
@@ -106,11 +94,14 @@ def _acceptor(now_ms: int, event_id: Callable[[], str] | None) -> Callable[[_Eve
             value=wire.value,
             query=wire.query,
             context=wire.context or {},
-            tenant=wire.tenant,
+            tenant=usual if wire.tenant is None else wire.tenant,
             consent=wire.consent,
             producer=wire.producer,
+            schema_version=wire.schema_version,
         )
         check_event(event, now_ms=now_ms)
+        if event.tenant != tenant and tenant is not None:
+            raise wrong_tenant(event.tenant, tenant)
         return event
 
     return accept

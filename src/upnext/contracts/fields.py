@@ -1,6 +1,9 @@
 """What single fields may hold, shared by every contract; knows nothing of encodings."""
 
-from typing import Annotated, TypeAlias
+import math
+import re
+from functools import lru_cache
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -8,7 +11,11 @@ from upnext.errors import ContractError
 
 MAX_ID_BYTES = 256
 MAX_ENTRIES = 64
+MAX_MAP_CHARS = 16_384
 FUTURE_TOLERANCE_MS = 5 * 60_000
+
+_MAX_TENANT_CHARS = 64
+_TENANT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 # Integers beyond 64 bits cannot be stored.
 Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -48,6 +55,60 @@ def check_entries(count: int, path: str) -> None:
     if count > MAX_ENTRIES:
         message = f"{path} has {count} entries, more than {MAX_ENTRIES}; send fewer"
         raise ContractError("too_many_entries", message, path)
+
+
+def check_map(values: dict[str, Any], path: str) -> None:
+    """Raises `ContractError` unless a free-form map is small and all its numbers are finite.
+
+    At most 64 entries, 64 values in a list, and 16,384 characters in all.
+    """
+    if len(values) > MAX_ENTRIES:
+        check_entries(len(values), path)
+    chars = 0
+    for key, value in values.items():
+        chars += len(key)
+        if type(value) is str:
+            chars += len(value)
+        elif type(value) is not int:
+            chars += _chars_of(value, f"{path}.{key[:64]}")
+    if chars > MAX_MAP_CHARS:
+        message = f"{path} has {chars} characters, more than {MAX_MAP_CHARS}; send less, or a reference to it"
+        raise ContractError("context_too_large", message, path)
+
+
+def _chars_of(value: Any, path: str) -> int:
+    """Of a value that is no text alone; raises `ContractError` for a long list and for numbers that are not finite."""
+    if type(value) is list:
+        check_entries(len(value), path)
+        return sum(len(each) if type(each) is str else _chars_of(each, path) for each in value)
+    if type(value) is float and not math.isfinite(value):
+        raise ContractError("value_not_finite", f"{path} is {value}; send a number or leave it out", path)
+    return 8
+
+
+def check_tenant(name: str, path: str) -> None:
+    """Raises `ContractError` unless `name` can be a tenant's: a folder is called by it."""
+    if not is_tenant(name):
+        message = f"{path} {name[:64]!r} is no tenant's name; use 1 to 64 of A-Z a-z 0-9 _ . -, not a dot first"
+        raise ContractError("bad_tenant", message, path)
+
+
+def wrong_tenant(named: str, tenant: str) -> ContractError:
+    """Against a record that names another tenant than the one it came in for."""
+    message = (
+        f"$.tenant is {named}, and this came in for {tenant}; leave the field out, or send it with the other's key"
+    )
+    return ContractError("wrong_tenant", message, "$.tenant")
+
+
+def is_tenant(name: str) -> bool:
+    """Whether `name` is 1 to 64 of `A-Za-z0-9_.-` and does not begin with a dot."""
+    return len(name) <= _MAX_TENANT_CHARS and _matches_tenant(name)  # only short names are remembered
+
+
+@lru_cache(1_024)
+def _matches_tenant(name: str) -> bool:
+    return _TENANT.fullmatch(name) is not None
 
 
 def check_moment(timestamp_ms: int, now_ms: int, path: str) -> None:

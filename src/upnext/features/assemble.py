@@ -42,8 +42,14 @@ class Assembler:
             user_dim=self._user_dim, session_dim=self._session_dim, genres=catalog.genres
         )
         self._n_genres = sum(name.startswith("genre:") for name in self.spec.user)
-        self._published_ms = np.where(catalog.published_ms == UNKNOWN_MS, _NEVER_MS, catalog.published_ms)
+        self._published_ms = _or_never(catalog.published_ms)
         self._inverse_norms = _inverse_norms(vectors.session, catalog.n_items)
+
+    def items_changed(self, rows: Rows) -> None:
+        """Takes over what catalogue and vectors say of `rows` now."""
+        self._published_ms[rows] = _or_never(self._catalog.published_ms[rows])
+        if self._vectors.session is not None:
+            self._inverse_norms[rows] = _inverse_norms(self._vectors.session[rows], len(rows))
 
     def user(self, view: UserView, signals: Signals) -> Floats:
         """(n_user_features,) float32 of one request."""
@@ -104,25 +110,31 @@ class Assembler:
         age_ms = np.maximum(trends.latest_ms - since_ms, 0)
         features[:, at + 4] = np.log1p(age_ms * (1.0 / HOUR_MS))
 
-    def items(self, trends: ItemTrends) -> Floats:
-        """(n_items, n_item_features) float32: the item side, as of the moment a release is made."""
-        catalog, vectors, n_items = self._catalog, self._vectors, self._catalog.n_items
-        every = np.arange(n_items, dtype=np.int32)
-        features = np.zeros((n_items, len(self.spec.item)), np.float32)
+    def items(self, trends: ItemTrends, rows: Rows | None = None) -> Floats:
+        """(n_rows, n_item_features) float32: the item side of `rows`, or of all items, as of this moment."""
+        catalog, vectors = self._catalog, self._vectors
+        chosen = slice(None) if rows is None else rows  # all without copying what may be large
+        rows = np.arange(catalog.n_items, dtype=np.int32) if rows is None else rows
+        features = np.zeros((len(rows), len(self.spec.item)), np.float32)
         at = self._user_dim
         if vectors.user is not None:
-            features[:, :at] = vectors.user
+            features[:, :at] = vectors.user[chosen]
         if vectors.session is not None:
-            features[:, at : at + self._session_dim + 1] = vectors.session
+            features[:, at : at + self._session_dim + 1] = vectors.session[chosen]
         at += self._session_dim + 1
-        features[:, at] = np.log1p(trends.counts(every)[:, 2])
-        known = catalog.published_ms != UNKNOWN_MS
-        features[known, at + 1] = (catalog.published_ms[known] - _YEAR_2000_MS) / (3_652.5 * DAY_MS)
-        features[:, at + 2] = np.nan_to_num(np.log1p(np.maximum(catalog.price, 0)), nan=0.0)
-        features[:, at + 3] = self._inverse_norms > 0
+        features[:, at] = np.log1p(trends.counts(rows)[:, 2])
+        published_ms = catalog.published_ms[chosen]
+        known = published_ms != UNKNOWN_MS
+        features[known, at + 1] = (published_ms[known] - _YEAR_2000_MS) / (3_652.5 * DAY_MS)
+        features[:, at + 2] = np.nan_to_num(np.log1p(np.maximum(catalog.price[chosen], 0)), nan=0.0)
+        features[:, at + 3] = self._inverse_norms[chosen] > 0
         bits = np.arange(self._n_genres, dtype=np.uint64)
-        features[:, at + 4 :] = (catalog.genre_bits[:, None] >> bits) & np.uint64(1)
+        features[:, at + 4 :] = (catalog.genre_bits[chosen, None] >> bits) & np.uint64(1)
         return features
+
+
+def _or_never(published_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.where(published_ms == UNKNOWN_MS, _NEVER_MS, published_ms)
 
 
 def _inverse_norms(session: Floats | None, n_items: int) -> Floats:

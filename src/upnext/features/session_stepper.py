@@ -1,4 +1,6 @@
-"""The exported session encoder, one event at a time; knows the items of one release, not whose events they are."""
+"""The exported session encoder, one step of many users at a time; knows one release's items, not whose events."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +21,27 @@ class GraphStepper:
         self._items = session_items
         self._catalog = catalog
         state_size = next(each.shape[1] for each in graph.get_inputs() if each.name == "state")
-        self._initial = np.zeros((1, state_size), np.float32)
+        self._state_size = int(state_size)
 
-    def step(self, hidden: Floats, item_key: int) -> tuple[Floats, Floats] | None:
-        row = self._catalog.row_of_key(item_key)
-        return None if row < 0 else self.step_row(hidden, row)
+    def step(self, hidden: Sequence[Floats], item_keys: Sequence[int]) -> list[tuple[Floats, Floats] | None]:
+        if len(item_keys) == 1:
+            rows = np.array([self._catalog.row_of_key(item_keys[0])], np.int32)
+        else:
+            rows = self._catalog.rows_of(np.array(item_keys, np.uint64))
+        return self.step_rows(hidden, rows)
 
-    def step_row(self, hidden: Floats, row: int) -> tuple[Floats, Floats] | None:
-        """The same for an item's row."""
-        item = self._items[row : row + 1, :-1]
-        if not item.any():
-            return None
-        state = hidden[None] if len(hidden) else self._initial
-        new_state, vector = self._graph.run(None, {"state": state, "item_vector": np.ascontiguousarray(item)})
-        return new_state[0], vector[0]
+    def step_rows(self, hidden: Sequence[Floats], rows: npt.NDArray[np.int32]) -> list[tuple[Floats, Floats] | None]:
+        """The same for items' rows, -1 for one that is not known."""
+        items = self._items.take(rows, axis=0, mode="clip")[:, :-1]
+        known = (items.any(axis=1) & (rows >= 0)).nonzero()[0]
+        steps: list[tuple[Floats, Floats] | None] = [None] * len(rows)
+        if not len(known):
+            return steps
+        state = np.zeros((len(known), self._state_size), np.float32)
+        for at, user in enumerate(known.tolist()):
+            if len(hidden[user]):
+                state[at] = hidden[user]
+        new_state, vector = self._graph.run(None, {"state": state, "item_vector": np.ascontiguousarray(items[known])})
+        for at, user in enumerate(known.tolist()):
+            steps[user] = new_state[at], vector[at]
+        return steps

@@ -49,9 +49,12 @@ def _newest_distinct(rows: Rows, most: int) -> Rows:
 
 
 def _genre_profile(recent_rows: Rows, catalog: Catalog) -> Floats:
-    profile = np.zeros(len(catalog.genres) + 1, np.float32)
+    genres = catalog.genre.take(recent_rows)
+    profile = np.zeros(
+        len(catalog.genres) + 1, np.float32
+    )  # after the look at the items: genres may be added meanwhile
     if len(recent_rows):
-        counts = np.bincount(catalog.genre.take(recent_rows) + 1, minlength=len(profile))  # the first: of no genre
+        counts = np.bincount(genres + 1, minlength=len(profile))  # the first: of no genre
         np.divide(counts[1:], len(recent_rows), out=profile[:-1], casting="same_kind")
     return profile
 

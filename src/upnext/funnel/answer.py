@@ -20,6 +20,15 @@ class Ranked:
     sources: npt.NDArray[np.uint8]  # (n,) a bit for every source that returned the item
 
 
+@dataclass(slots=True, frozen=True)
+class RankerInputs:
+    """What the ranker was given for one request, as it was given it; nobody writes to these arrays any more."""
+
+    rows: Rows  # (n,) distinct, every candidate
+    user: Floats  # (n_user_features,)
+    cross: Floats  # (n, n_cross_features)
+
+
 @dataclass(slots=True)
 class Degraded:
     """A stage that did not contribute, and why: deadline, error, absent."""
@@ -33,7 +42,8 @@ class Answer:
     """Written by one worker thread, read by the event loop at any moment. `ranked` never gets worse.
 
     No lock is needed: fields are only replaced and lists only grow. `seen_rows` is set before any ranking made with it
-    is offered, so whoever reads `ranked` first never holds a ranking against seen items older than its own.
+    is offered, so whoever reads `ranked` first never holds a ranking against seen items older than its own; and
+    `inputs` before the ranking of the full tier, so whoever holds that one has them too.
     """
 
     ranked: Ranked
@@ -44,6 +54,8 @@ class Answer:
     state_version: int = 0
     state_read: bool = False  # whether `seen_rows` is what the user has seen, or not known yet
     seen_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))
+    capture: bool = False  # whether to keep what the ranker was given, to learn from
+    inputs: RankerInputs | None = None  # … which is here once it has ranked
 
     def offer(self, ranked: Ranked) -> None:
         """Takes a ranking of a tier at least as good as the one held; a worse or empty one is ignored."""

@@ -16,7 +16,7 @@ from upnext.features.item_vectors import ItemVectors
 from upnext.features.signals import Signals, signals_of
 from upnext.features.spec import SOURCE_BIT
 from upnext.features.user_view import UserView
-from upnext.funnel.answer import Answer, Ranked, Slate
+from upnext.funnel.answer import Answer, Ranked, RankerInputs, Slate
 from upnext.funnel.ranking.ranker import Ranker
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.reranking.reranker import Reranker
@@ -53,6 +53,7 @@ class Funnel:
         self.ranker = ranker
         self.settings = settings
         self.assembler = Assembler(catalog, vectors)
+        self.spec_digest = self.assembler.spec.digest()
         self.reranker = Reranker(catalog, settings.reranking)
         self.retrieval = Retrieval(vectors, indexes, crowd, self.reranker.allowed, settings.retrieval)
         self._clock = clock
@@ -107,9 +108,7 @@ class Funnel:
 
     def score(self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint8]) -> Floats:
         """Stage two alone: (n,) scores of `rows` by the ranker's exit in use. There must be a ranker."""
-        assert self.ranker is not None
-        cross = self.assembler.cross(view, signals, rows, sources, self.crowd)
-        return self.ranker.score(rows, self.assembler.user(view, signals), cross, self._exit)
+        return self._scores(self._inputs(view, signals, rows, sources))
 
     def finish(self, request: SlateRequest, answer: Answer) -> Slate:
         """The slate of what the answer holds now: rules applied, topped up. May be called from any thread.
@@ -157,6 +156,14 @@ class Funnel:
         answer.offer(Ranked("fast", candidates.rows, candidates.scores, candidates.sources))
         return signals, candidates
 
+    def _inputs(self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint8]) -> RankerInputs:
+        cross = self.assembler.cross(view, signals, rows, sources, self.crowd)
+        return RankerInputs(rows, self.assembler.user(view, signals), cross)
+
+    def _scores(self, inputs: RankerInputs) -> Floats:
+        assert self.ranker is not None
+        return self.ranker.score(inputs.rows, inputs.user, inputs.cross, self._exit)
+
     def _rank(self, view: UserView, signals: Signals, candidates: Candidates, answer: Answer) -> None:
         if self.ranker is None:
             answer.degrade("ranking", "absent")
@@ -164,7 +171,8 @@ class Funnel:
         if not len(candidates.rows):
             return
         try:
-            scores = self.score(view, signals, candidates.rows, candidates.sources)
+            inputs = self._inputs(view, signals, candidates.rows, candidates.sources)
+            scores = self._scores(inputs)
             best = best_first(scores)[: self.settings.ranking.top]
             best = best[np.isfinite(scores.take(best))]
             if not len(best):
@@ -174,6 +182,8 @@ class Funnel:
             _log.exception("the ranker failed; the request goes on in the order of retrieval")
             answer.degrade("ranking", "error")
             return
+        if answer.capture:
+            answer.inputs = inputs
         answer.offer(ranked)
 
 

@@ -1,6 +1,7 @@
 """A release opened for requests: its parts by name, the funnel over them, and its readers of state."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +9,11 @@ import numpy.typing as npt
 from upnext.catalog.catalog import Catalog
 from upnext.clock import Clock, Deadline
 from upnext.errors import ReleaseError
+from upnext.features.content_text import ContentText
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.session_stepper import GraphStepper
 from upnext.features.user_view import UserView
+from upnext.funnel.fresh import FreshItems, ItemSide
 from upnext.funnel.funnel import Funnel
 from upnext.funnel.ranking.ranker import GraphRanker
 from upnext.funnel.retrieval.sources import Indexes
@@ -28,14 +31,17 @@ SPACES = ("session", "user", "content")
 
 @dataclass(frozen=True)
 class Live:
-    """Everything a worker needs of one release. Immutable but for the crowd, which its follower moves."""
+    """Everything a worker needs of one release.
+
+    Immutable but for the crowd, which its follower moves, and the items, which `fresh` brings up to date.
+    """
 
     release_id: str
     created_ms: int  # when the release was made
     funnel: Funnel
     stepper: GraphStepper | None
     log_sequence: int  # last event of the log that the crowd has counted when the release was made
-    warm_up: tuple[str, ...]  # subjects to send through the funnel before the first request
+    fresh: FreshItems  # its revision: that of the last change of items which the release, and by now the funnel, has
 
     def view(self, subject: str | None, store: Store, deadline: Deadline) -> UserView:
         """What is known of a subject now; the default view for None. Raises `StoreError`."""
@@ -50,55 +56,75 @@ class Live:
         return seen[seen >= 0]
 
 
-def open_live(release: Release, settings: Settings, clock: Clock) -> Live:
-    """Opens all parts of a verified release by memory map. Raises `ReleaseError` where they do not fit together."""
-    catalog = Catalog.open(release.array, release.json)
-    vectors = ItemVectors(
-        **{space: np.asarray(release.array(f"vectors.{space}")) for space in SPACES if f"vectors.{space}" in release}
-    )
+def open_live(release: Release, settings: Settings, clock: Clock, *, spare_rows: bool = True) -> Live:
+    """Opens all parts of a verified release by memory map. Raises `ReleaseError` where they do not fit together.
+
+    Without `spare_rows` it is as the training saw it: items are its released ones, and new ones have no place.
+    """
+
+    def by_row(name: str) -> npt.NDArray[Any]:
+        array = release.own_array(name)
+        return array if spare_rows else array[: len(release.array("catalog.sorted_keys"))]
+
+    catalog = Catalog.open(release.array, release.json, by_row)
+    vectors = ItemVectors(**{space: by_row(f"vectors.{space}") for space in SPACES if f"vectors.{space}" in release})
     indexes = Indexes(
         **{space: open_index(release.path(f"index.{space}")) for space in SPACES if f"index.{space}" in release}
     )
     crowd = Crowd(catalog.n_items, settings)
     crowd.load(release.array)
     facts = release.json("facts")
-    funnel = Funnel(catalog, vectors, indexes, crowd, _ranker(release, settings), settings, clock)
-    _check_fit(release, funnel)
+    table = by_row("ranker.item_hidden") if "ranker.exits" in release else None
+    ranker = None if table is None else _ranker(release, table, settings)
+    funnel = Funnel(catalog, vectors, indexes, crowd, ranker, settings, clock)
+    _check_fit(release, funnel, table)
     stepper = None
     if "session_step" in release and vectors.session is not None:
         graph = open_session(release.path("session_step"))
         stepper = GraphStepper(graph, vectors.session, catalog, facts["encoders"])
-    return Live(
-        release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], tuple(facts["warm_up"])
+    side = None
+    if table is not None and "ranker.item_weight" in release:
+        side = ItemSide(table, release.array("ranker.item_weight"), release.array("ranker.item_offset"))
+    fresh = FreshItems(funnel, _content_text(release), side, settings.items, facts["records_revision"])
+    return Live(release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], fresh)
+
+
+def _content_text(release: Release) -> ContentText | None:
+    if "content.terms" not in release:
+        return None
+    return ContentText.from_terms(
+        release.json("content.terms"), release.array("content.idf"), release.array("content.projection")
     )
 
 
-def _check_fit(release: Release, funnel: Funnel) -> None:
+def _check_fit(release: Release, funnel: Funnel, item_hidden: npt.NDArray[np.int8] | None) -> None:
     """Parts that do not belong together would fail in every request; better not to open them."""
-    n_items = funnel.catalog.n_items
+    n_items, n_released = funnel.catalog.n_items, funnel.catalog.n_released
+    spare = n_items - n_released
     for space in SPACES:
         table, index = getattr(funnel.vectors, space), getattr(funnel.indexes, space)
-        if index is not None and (table is None or (index.n_items, index.dim) != table.shape):
+        if table is not None and len(table) != n_items:
+            raise ReleaseError(
+                f"release {release.id} has {len(table) - spare} {space} vectors for {n_released} items; train a new one"
+            )
+        if index is not None and (table is None or (index.n_items, index.dim) != (n_released, table.shape[1])):
             raise ReleaseError(
                 f"index and vectors of the {space} space of release {release.id} differ; train a new one"
             )
-        if table is not None and len(table) != n_items:
-            raise ReleaseError(
-                f"release {release.id} has {len(table)} {space} vectors for {n_items} items; train a new one"
-            )
-    if funnel.ranker is None:
+    if item_hidden is None:
         return
-    if (hidden := len(release.array("ranker.item_hidden"))) != n_items:
-        raise ReleaseError(f"the ranker of release {release.id} knows {hidden} of {n_items} items; train a new one")
+    if len(item_hidden) != n_items:
+        raise ReleaseError(
+            f"the ranker of release {release.id} knows {len(item_hidden) - spare} of {n_released} items; "
+            "train a new one"
+        )
     if release.json("ranker.spec")["digest"] != funnel.assembler.spec.digest():
         raise ReleaseError(
             f"release {release.id} was made for other ranker inputs than this version assembles; train a new one"
         )
 
 
-def _ranker(release: Release, settings: Settings) -> GraphRanker | None:
-    if "ranker.exits" not in release:
-        return None
+def _ranker(release: Release, item_hidden: npt.NDArray[np.int8], settings: Settings) -> GraphRanker:
     exits = release.json("ranker.exits")
     graphs = {name: open_session(release.path(f"ranker.{name}")) for name in exits["names"]}
     if settings.ranking.exit and settings.ranking.exit not in graphs:
@@ -106,6 +132,4 @@ def _ranker(release: Release, settings: Settings) -> GraphRanker | None:
             f"ranking.exit is {settings.ranking.exit!r}, but release {release.id} has {', '.join(graphs)}; "
             "change the setting"
         )
-    return GraphRanker(
-        graphs, release.array("ranker.item_hidden"), default_exit=exits["default"], chunk=settings.ranking.chunk
-    )
+    return GraphRanker(graphs, item_hidden, default_exit=exits["default"], chunk=settings.ranking.chunk)

@@ -66,7 +66,7 @@ class Replay:
         if not tracked:
             return
         view = self.view(user)
-        stepped = self._stepper.step_row(self._hidden[user], row) if self._stepper else None
+        stepped = self._stepper.step_rows([self._hidden[user]], np.array([row], np.int32))[0] if self._stepper else None
         if stepped is not None:
             self._hidden[user] = stepped[0]
         self._views[user] = replace(

@@ -11,7 +11,7 @@ STAGE_BUCKETS_MS = (
 )
 
 # What one figure for all workers of a server means. A worker that has died no longer takes part.
-AcrossWorkers = Literal["livesum", "livemin"]
+AcrossWorkers = Literal["livesum", "livemin", "livemax"]
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,17 @@ class GaugeName:
 GAUGES = (
     GaugeName("workers", "Worker processes alive.", "livesum"),
     GaugeName("release_created_timestamp_seconds", "When the oldest release in use was made.", "livemin"),
+    GaugeName("log_events", "Number of the newest event in the log.", "livemax"),
+    GaugeName("session_lag_events", "Events in the log that users' states have not applied.", "livemax"),
+    GaugeName("crowd_lag_events", "Events in the log that the slowest worker's counts of the crowd lack.", "livemax"),
+    GaugeName("impressions_lag_events", "Events in the log not joined to slates yet.", "livemax"),
+    GaugeName("write_queue_events", "Events that wait for their commit.", "livesum"),
+    GaugeName("dead_letters", "Refused parts kept for a second try.", "livemax"),
+    GaugeName("dead_letters_bytes", "Size of the refused parts kept.", "livemax"),
+    GaugeName("dead_letters_dropped", "Refused parts dropped for their age, or for want of room.", "livemax"),
+    GaugeName("slates_kept", "Served slates kept for training since the workers started.", "livesum"),
+    GaugeName("slates_dropped", "Served slates not kept, or dropped again, for want of room.", "livesum"),
+    GaugeName("fresh_items", "Items posted since the release was made, that can be recommended.", "livemin"),
+    GaugeName("fresh_items_waiting", "Posted items that the release has no place for; train a new one.", "livemax"),
     GaugeName("release_items", "Items in the release in use.", "livemin"),
 )

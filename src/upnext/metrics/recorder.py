@@ -38,11 +38,13 @@ class Metrics:
         self._requests = self._counter("requests", "Requests answered.", "tier", "route")
         self._degraded = self._counter("degraded", "Times a request got less than it could have.", "stage", "why")
         self._rejected = self._counter("events_rejected", "Events that broke their contract.", "reason")
-        self._events = self._counter("events", "Events accepted.").inc
+        self._ingested = self._counter("events", "Events that kept their contract.", "outcome")
+        self._refused = self._counter("requests_refused", "Requests refused at the door.", "why")
         self._gauges = {
             gauge.name: Gauge(
                 f"upnext_{gauge.name}",
                 gauge.help,
+                ["tenant"],
                 registry=self._registry,
                 multiprocess_mode=gauge.across,
             )
@@ -71,13 +73,19 @@ class Metrics:
         """One event was refused; `reason` is the short code of the ContractError."""
         self._increment(self._rejected, (reason,))
 
-    def count_events(self, count: int = 1) -> None:
-        """Events were accepted."""
-        self._events(count)
+    def count_ingested(self, accepted: int, duplicates: int = 0, withheld: int = 0) -> None:
+        """Events of one request: newly durable, there already, and let go for want of consent."""
+        for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("withheld", withheld)):
+            if count:
+                self._increment(self._ingested, (outcome,), count)
 
-    def set_gauge(self, name: str, value: float) -> None:
-        """A gauge of `names.GAUGES` stands at `value`. KeyError for others."""
-        self._gauges[name].set(value)
+    def count_refused(self, why: str) -> None:
+        """A request was refused at the door: `unauthorized`, `forbidden`, `unknown_tenant`, `rate_limited`."""
+        self._increment(self._refused, (why,))
+
+    def set_gauge(self, name: str, value: float, tenant: str = "default") -> None:
+        """A gauge of `names.GAUGES` stands at `value` for a tenant. KeyError for others."""
+        self._gauges[name].labels(tenant).set(value)
 
     def exposition(self) -> bytes:
         """All counts in Prometheus text; of all workers, living and dead, where they share. Takes milliseconds."""
@@ -86,11 +94,11 @@ class Metrics:
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"upnext_{name}", meaning, labels, registry=self._registry)
 
-    def _increment(self, counter: Counter, labels: Labels) -> None:
+    def _increment(self, counter: Counter, labels: Labels, by: float = 1.0) -> None:
         key = (counter._name, labels)
         increment = self._increments.get(key)
         if increment is None:
             if len(self._increments) >= MOST_SERIES:
                 key = (counter._name, ("other",) * len(labels))
             increment = self._increments[key] = counter.labels(*key[1]).inc
-        increment(1.0)
+        increment(by)

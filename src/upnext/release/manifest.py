@@ -9,7 +9,7 @@ import msgspec
 
 from upnext.errors import ReleaseCorrupt, ReleaseError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST_FILE = "manifest.json"
 _DIGEST_CHARACTERS = 12
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -45,18 +45,12 @@ class Release:
     def array(self, name: str) -> Array:
         """The array `name`, mapped read-only: pages are read when touched and shared between processes."""
         if name not in self._arrays:
-            part = self._part(name, "array")
-            path = self.folder / part.file
-            empty = 0 in (part.shape or ())  # nothing to map
-            try:
-                # A plain view of the map: the `memmap` class makes every small operation slower.
-                array = np.asarray(np.load(path, mmap_mode=None if empty else "r", allow_pickle=False))
-            except (OSError, ValueError) as error:
-                raise ReleaseCorrupt(f"{path} cannot be read as an array ({error}); {NEXT_STEP}") from error
-            if (array.dtype.str, array.shape) != (part.dtype, part.shape):
-                raise ReleaseCorrupt(f"{path} holds {array.dtype.str} {array.shape}, not as listed; {NEXT_STEP}")
-            self._arrays[name] = array
+            self._arrays[name] = self._load(name, "r")
         return self._arrays[name]
+
+    def own_array(self, name: str) -> Array:
+        """The array `name` to write to, mapped anew: a page is copied when first written, the file never changes."""
+        return self._load(name, "c")
 
     def json(self, name: str) -> Any:
         """The JSON document `name`, decoded once; shared, so not to be changed."""
@@ -71,6 +65,19 @@ class Release:
     def path(self, name: str) -> Path:
         """Where the file of part `name` is, whatever its kind."""
         return self.folder / self._part(name).file
+
+    def _load(self, name: str, mode: Literal["r", "c"]) -> Array:
+        part = self._part(name, "array")
+        path = self.folder / part.file
+        empty = 0 in (part.shape or ())  # nothing to map
+        try:
+            # A plain view of the map: the `memmap` class makes every small operation slower.
+            array = np.asarray(np.load(path, mmap_mode=None if empty else mode, allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise ReleaseCorrupt(f"{path} cannot be read as an array ({error}); {NEXT_STEP}") from error
+        if (array.dtype.str, array.shape) != (part.dtype, part.shape):
+            raise ReleaseCorrupt(f"{path} holds {array.dtype.str} {array.shape}, not as listed; {NEXT_STEP}")
+        return array
 
     def _part(self, name: str, kind: str | None = None) -> Part:
         part = self.manifest.parts.get(name)

@@ -14,12 +14,15 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from upnext.metrics.recorder import Metrics
+from upnext.serve.dead_letters import DeadLetterEndpoints
 from upnext.serve.engine import Engine
 from upnext.serve.events import Events
 from upnext.serve.http import Endpoint, Plain, failure_body, unforeseen_body
 from upnext.serve.lookups import Lookups
 from upnext.serve.operations import Operations
+from upnext.serve.people import PeopleEndpoints
 from upnext.serve.recommend import Recommend
+from upnext.serve.records import RecordEndpoints
 
 _log = logging.getLogger(__name__)
 
@@ -40,13 +43,24 @@ class _App(Starlette):
 
 
 def create_app(engine: Engine, metrics: Metrics) -> Starlette:
-    """The application; opens the active release when it starts, and closes the engine when it stops."""
+    """One tenant's application; opens the active release when it starts, and closes the engine when it stops.
+
+    Without an active release it takes events and records, and slates follow once one is activated.
+    """
     recommend, events = Recommend(engine, metrics), Events(engine, metrics)
+    records, dead_letters, people = (
+        RecordEndpoints(engine, metrics),
+        DeadLetterEndpoints(engine),
+        PeopleEndpoints(engine),
+    )
     lookups, operations = Lookups(engine), Operations(engine, metrics)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        engine.open_release()
+        if engine.has_release():
+            engine.open_release()
+        else:
+            _log.warning("no release is active yet: events are taken, slates follow when one is activated")
         # What lives as long as the worker is taken out of the collector's sight; what a request makes has no cycles.
         gc.collect()
         gc.freeze()
@@ -63,7 +77,15 @@ def create_app(engine: Engine, metrics: Metrics) -> Starlette:
         routes=[
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
             Route("/v1/rank", Endpoint(recommend.rank), methods=["POST"]),
-            Route("/v1/items/{item_id}/similar", Endpoint(lookups.similar), methods=["GET"]),
+            Route("/v1/items", Endpoint(records.post_items), methods=["POST"]),
+            Route("/v1/items/{item_id:path}/similar", Endpoint(lookups.similar), methods=["GET"]),
+            Route("/v1/items/{item_id:path}", Endpoint(records.delete_item), methods=["DELETE"]),
+            Route("/v1/users", Endpoint(records.post_users), methods=["POST"]),
+            Route("/v1/users/{user_id:path}", Endpoint(people.export), methods=["GET"]),
+            Route("/v1/users/{user_id:path}", Endpoint(people.erase), methods=["DELETE"]),
+            Route("/v1/deadletters", Endpoint(dead_letters.page), methods=["GET"]),
+            Route("/v1/deadletters/replay", Endpoint(dead_letters.replay), methods=["POST"]),
+            Route("/v1/deadletters/{number:int}", Endpoint(dead_letters.one), methods=["GET"]),
             Route("/v1/popular", Endpoint(lookups.popular), methods=["GET"]),
             Route("/healthz", Plain(operations.healthz), methods=["GET"]),
             Route("/readyz", Plain(operations.readyz), methods=["GET"]),

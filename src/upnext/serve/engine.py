@@ -1,29 +1,53 @@
-"""One worker's parts, opened and wired: store, log, the release in force and its swap; knows nothing of HTTP."""
+"""One worker's parts, opened and wired: stores, log, consumers, the release in force; knows nothing of HTTP."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from upnext.clock import Clock, Deadline
-from upnext.domain.event import Event
+from upnext.contracts.gate import GATE_VERSION
+from upnext.domain.event import Item
+from upnext.domain.identity import subject_of
 from upnext.errors import ReleaseError, StoreError, UpnextError
 from upnext.funnel.answer import Answer, Slate
 from upnext.funnel.live import Live, open_live
 from upnext.funnel.request import SlateRequest
+from upnext.funnel.served import served_slate
+from upnext.ingest.dead_letters import DeadLetters
+from upnext.ingest.dead_letters_record import Selection
 from upnext.ingest.lmdb_log import LmdbEventLog
 from upnext.ingest.log_interface import EventLog
+from upnext.ingest.records import Records
+from upnext.ingest.replay import ReplayReport, replay
+from upnext.ingest.replay_doors import home_doors
+from upnext.ingest.served_consumer import impressions_consumer
+from upnext.ingest.served_slates import ServedSlates
+from upnext.ingest.served_writer import ServedWriter
+from upnext.metrics.recorder import Metrics
 from upnext.release.releases import Releases
+from upnext.serve.applier import StateApplier
 from upnext.serve.compute import ComputeThread
 from upnext.serve.follower import CrowdFollower
+from upnext.serve.pressure import Pressure
+from upnext.serve.rounds import Round, Rounds
 from upnext.serve.writer import EventWriter
 from upnext.settings import Settings
-from upnext.state.apply import apply_events
+from upnext.state.advance import SessionStepper
+from upnext.state.people import People
+from upnext.state.user_state import remember_encoders
 from upnext.store.interface import Store
-from upnext.store.lmdb_store import LmdbStore
+from upnext.store.opening import open_store
 
 _WARM_UP_ROUNDS = 200
+_WARM_UP_EVENTS = 4_000  # newest of the log, whose users' requests warm a release
+_JOIN_EVERY_MS = 1_000.0
+_MEASURE_EVERY_MS = 1_000.0
+_TRIM_EVERY_MS = 60_000.0
+_LONGEST_ROUND_MS = 200.0  # after which other rounds have their turn
+_BREATH_S = 0.001  # between chunks of new items, for requests to run
 _log = logging.getLogger(__name__)
 
 
@@ -34,27 +58,58 @@ class _InForce:
 
 
 class Engine:
-    """Everything a worker process holds. Open it, `start` it inside the event loop, `close` it."""
+    """Everything a worker process holds of one tenant. Open it, `start` it inside the event loop, `close` it."""
 
     def __init__(
-        self, home: Path, settings: Settings, clock: Clock, tell: Callable[[Live], None] = lambda live: None
+        self,
+        home: Path,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        tenant: str = "default",
     ) -> None:
-        """Opens store and log under `home`; no release yet. `tell` hears of every release put in force."""
+        """Opens stores and log under `home`; no release yet."""
         self.settings = settings
         self.clock = clock
-        self.store: Store = LmdbStore(home / "state", clock)
+        self.tenant = tenant
+        self._metrics = metrics
+        self.store: Store = open_store(home, settings.store, clock)
         self.event_log: EventLog = LmdbEventLog(home / "log")
+        self.records = Records(home / "records")
+        self.dead_letters = DeadLetters(home / "deadletters", settings.dead_letters, clock)
+        impressions = settings.impressions
+        self.served = ServedSlates(home / "served", impressions, clock, max_bytes=impressions.max_bytes)
+        self.served_writer = ServedWriter(self.served, impressions.queue_slates)
+        self.people = People(self.event_log, self.store, self.records, self.dead_letters, self.served)
         self.compute = ComputeThread()
-        self.writer = EventWriter(self.event_log, self._apply)
+        self.pressure = Pressure(home, settings.ingest)
+        locks = home / "consumers"
+        self.applier = StateApplier(self.event_log, self.store, locks, settings, clock, self._stepper)
+        self.joiner = impressions_consumer(self.event_log, self.served, locks, clock)
+        self.writer = EventWriter(self.event_log, self.dead_letters.append, self.applier.apply, settings.ingest)
         self._releases = Releases(home)
         self._in_force: _InForce | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._tell = tell
+        self._rounds = Rounds(
+            [
+                Round("following the log", settings.trends.follow_ms, self.applier.follow),
+                Round("taking in posted items", settings.items.follow_ms, self.follow_items),
+                Round("joining slates to outcomes", _JOIN_EVERY_MS, self._join),
+                Round("measuring", _MEASURE_EVERY_MS, self._measure),
+                Round("dropping old dead letters", _TRIM_EVERY_MS, self.dead_letters.trim),
+            ],
+            clock,
+        )
 
     @property
     def live(self) -> Live | None:
         """The release in force; None until the first one is warm."""
         return self._in_force.live if self._in_force else None
+
+    def has_release(self) -> bool:
+        """Whether a release is active, in force yet or not."""
+        return self._releases.active_id() is not None
 
     def open_release(self) -> None:
         """Opens, catches up and warms the active release, then puts it in force; the one before serves until then.
@@ -63,30 +118,39 @@ class Engine:
         """
         release = self._releases.open_active()
         live = open_live(release, self.settings, self.clock)
+        self._take_in(live)  # before the crowd, which counts only items that have a row
         follower = CrowdFollower(live, self.event_log, self.settings.trends.follow_ms)
         follower.catch_up()
+        self._note_encoders(live)
         self._warm_up(live)
         before, self._in_force = self._in_force, _InForce(live, follower)
         follower.start()
-        self._tell(live)
+        self._measure()
         if before:
             before.follower.close()
         _log.info("release %s is in force", live.release_id)
 
     async def start(self) -> None:
-        """Goes on to watch for another release being activated."""
+        """States catch up with the log; then follows it, and watches for another release being activated."""
+        await asyncio.get_running_loop().run_in_executor(None, self.applier.catch_up)
+        self.served_writer.start()
+        self._rounds.start()
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
-        """Writes what was accepted, stops all threads, closes store and log."""
+        """Writes what was accepted, stops all threads, closes stores and log."""
         if self._watching:
             self._watching.cancel()
         if self._in_force:
             self._in_force.follower.close()
+        self._rounds.close()
         self.writer.close()
+        self.served_writer.close()
         self.compute.close()
-        self.event_log.close()
-        self.store.close()
+        self.applier.close()
+        self.joiner.close()
+        for part in (self.served, self.dead_letters, self.records, self.event_log, self.store):
+            part.close()
 
     def answer(self, live: Live, request: SlateRequest, answer: Answer, deadline: Deadline) -> None:
         """Takes one answer through the funnel; for the compute thread."""
@@ -95,22 +159,123 @@ class Engine:
     def finish(self, live: Live, request: SlateRequest, answer: Answer) -> Slate:
         """The slate of what the answer holds at its deadline.
 
-        Rules hold at every tier: where the state was not reached, what the user has seen is read now.
+        Rules hold at every tier: where the state was not reached, what the user has seen is read now; but not from
+        another machine, which nobody has time to wait for any more.
         """
         if not answer.state_read and request.subject is not None:
-            try:
-                answer.seen_rows = live.seen_rows(request.subject, self.store, Deadline.never(self.clock))
-            except StoreError:
-                _log.exception("the user's seen items could not be read; the slate may repeat them")
+            if self.settings.store.url:
+                answer.degrade("seen", "deadline")
+            else:
+                self._read_seen(live, request.subject, answer)
         return live.funnel.finish(request, answer)
 
-    def _apply(self, events: Sequence[Event]) -> None:
-        stepper = self._in_force.live.stepper if self._in_force else None
-        apply_events(events, self.store, stepper, self.settings.state, Deadline.never(self.clock))
+    def keep_slate(
+        self, live: Live, request: SlateRequest, answer: Answer, slate: Slate, request_id: str, item_ids: list[str]
+    ) -> None:
+        """Queues what was served to be kept, to learn from. Never blocks."""
+        self.served_writer.offer(
+            served_slate(
+                request,
+                answer,
+                slate,
+                live.funnel,
+                request_id=request_id,
+                served_ms=self.clock.now_ms(),
+                release=live.release_id,
+                item_ids=item_ids,
+            )
+        )
+
+    def follow_items(self) -> None:
+        """Every change of items made so far, by whatever worker, holds in the release in force when it returns."""
+        if live := self.live:
+            self._take_in(live)
+
+    def heed_items(self, live: Live) -> None:
+        """What was deleted or blocked before this call leaves in no slate after it. Nearly free when nothing was."""
+        if self.records.revision() > live.fresh.revision:
+            self._apply_changes(live)
+
+    def put_items(self, items: Sequence[Item]) -> None:
+        """Durably puts items in place of those with the same ids; this worker knows them when it returns."""
+        self.records.put_items(items)
+        self.follow_items()
+
+    def delete_item(self, item_id: str) -> bool:
+        """Durably deletes an item, known or not; whether it had been there. No later slate has it."""
+        known = self.records.delete_items([item_id]) > 0
+        self.follow_items()
+        return known
+
+    def replay(self, selection: Selection) -> ReplayReport:
+        """Sends dead letters through the gate again; what it lets pass is durable and applied when this returns."""
+        doors = home_doors(self.event_log.append, self.put_items, self.records.put_users, tenant=self.tenant)
+        report = replay(self.dead_letters, selection, doors, now_ms=self.clock.now_ms(), gate=GATE_VERSION)
+        self.applier.catch_up()
+        return report
+
+    def _apply_changes(self, live: Live) -> None:
+        while changes := self.records.changes(live.fresh.revision):
+            live.fresh.apply(changes)
+
+    def _take_in(self, live: Live) -> None:
+        self._apply_changes(live)
+        while live.fresh.take_in():
+            time.sleep(_BREATH_S)
+
+    def _gauge(self, name: str, value: float) -> None:
+        self._metrics.set_gauge(name, value, self.tenant)
+
+    def _join(self) -> None:
+        self.joiner.catch_up(deadline=Deadline.after(self.clock, _LONGEST_ROUND_MS), wait=False)
+
+    def _measure(self) -> None:
+        """What producers and operators are told of this worker."""
+        lag = self.applier.lag_events()
+        self.pressure.measure(lag)
+        last, totals, gauge = self.event_log.last(), self.dead_letters.totals(), self._gauge
+        gauge("log_events", last)
+        gauge("session_lag_events", lag)
+        gauge("impressions_lag_events", max(last - self.joiner.offset(), 0))
+        gauge("write_queue_events", self.writer.waiting)
+        gauge("slates_kept", self.served_writer.written)
+        gauge("slates_dropped", self.served_writer.dropped + self.served.made_way)
+        gauge("dead_letters", totals.waiting)
+        gauge("dead_letters_bytes", totals.waiting_bytes)
+        gauge("dead_letters_dropped", totals.dropped_by_age + totals.dropped_by_size)
+        if in_force := self._in_force:
+            live = in_force.live
+            gauge("workers", 1)
+            gauge("crowd_lag_events", max(last - in_force.follower.sequence, 0))
+            gauge("release_items", live.funnel.catalog.n_released)
+            gauge("release_created_timestamp_seconds", live.created_ms / 1_000)
+            gauge("fresh_items", live.funnel.catalog.n_fresh)
+            gauge("fresh_items_waiting", live.fresh.waiting)
+
+    def _stepper(self) -> SessionStepper | None:
+        return self._in_force.live.stepper if self._in_force else None
+
+    def _read_seen(self, live: Live, subject: str, answer: Answer) -> None:
+        try:
+            answer.seen_rows = live.seen_rows(subject, self.store, Deadline.never(self.clock))
+        except StoreError:
+            _log.exception("the user's seen items could not be read; the slate may repeat them")
+
+    def _note_encoders(self, live: Live) -> None:
+        """So that vectors made with this release are found when their user asks for them, or for their end."""
+        if live.stepper is None:
+            return
+        try:
+            remember_encoders(self.store, live.stepper.encoders, Deadline.never(self.clock))
+        except StoreError:
+            _log.exception("the store is out of reach; the release serves without states until it is back")
 
     def _warm_up(self, live: Live) -> None:
-        """Recorded subjects through the whole funnel, so that no first request pays for cold caches and lazy set-up."""
-        subjects: Sequence[str | None] = live.warm_up or (None,)
+        """Subjects of the newest events through the whole funnel: no first request pays for what is cold or lazy."""
+        last = self.event_log.last()
+        newest = self.event_log.read(max(last - _WARM_UP_EVENTS, 0), _WARM_UP_EVENTS)
+        named = (subject_of(event.user_id, event.session_id) for _, event in reversed(newest))
+        subjects: list[str | None] = list(dict.fromkeys(named))[:_WARM_UP_ROUNDS] or [None]
         for turn in range(_WARM_UP_ROUNDS):
             request = SlateRequest(subject=subjects[turn % len(subjects)], k=20)
             self.answer(live, request, Answer(live.funnel.popular()), Deadline.never(self.clock))

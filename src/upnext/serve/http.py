@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
-from upnext.errors import RequestError, StoreError, UpnextError
+from upnext.errors import Overloaded, RequestError, StoreError, UpnextError
 from upnext.serve.messages import ErrorBody, ErrorResponse
 
 Handler = Callable[[Scope, Receive], Awaitable[Any]]
 _JSON = (b"content-type", b"application/json")
+STORE_RETRY_AFTER_S = 1  # what a caller is told to wait whose request the store or the log could not serve
 _encoder = msgspec.json.Encoder()
 _log = logging.getLogger(__name__)
 _numbers = itertools.count()
@@ -36,21 +37,23 @@ class Endpoint:
         self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = 200
+        status, retry_after_s = 200, None
         try:
             body = _encoder.encode(await self._handler(scope, receive))
         except RequestError as error:
             status, body = error.status, failure_body(error.code, str(error), error.path)
+        except Overloaded as error:
+            status, body, retry_after_s = 503, failure_body("overloaded", str(error)), error.retry_after_s
         except StoreError as error:
             _log.exception("a request failed for the store's sake")
-            status, body = 503, failure_body("store_unavailable", str(error), "$")
+            status, body, retry_after_s = 503, failure_body("store_unavailable", str(error)), STORE_RETRY_AFTER_S
         except UpnextError as error:
             _log.exception("a request failed")
             status, body = 500, failure_body("internal", str(error), "$")
         except Exception:
             _log.exception("unforeseen failure of %s %s", scope["method"], scope["path"])
             status, body = 500, unforeseen_body()
-        await respond(send, status, body)
+        await respond(send, status, body, retry_after_s=retry_after_s)
 
 
 def unforeseen_body() -> bytes:
@@ -75,14 +78,15 @@ class Plain:
         await respond(send, status, body, content_type.encode())
 
 
-async def respond(send: Send, status: int, body: bytes, content_type: bytes | None = None) -> None:
+async def respond(
+    send: Send, status: int, body: bytes, content_type: bytes | None = None, *, retry_after_s: int | None = None
+) -> None:
     """Sends a whole response; JSON unless told otherwise."""
     kind = _JSON if content_type is None else (b"content-type", content_type)
-    start: Message = {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [kind, (b"content-length", b"%d" % len(body))],
-    }
+    headers = [kind, (b"content-length", b"%d" % len(body))]
+    if retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % retry_after_s))
+    start: Message = {"type": "http.response.start", "status": status, "headers": headers}
     await send(start)
     await send({"type": "http.response.body", "body": body})
 
@@ -96,6 +100,14 @@ def failure_body(code: str, message: str, path: str = "$") -> bytes:
     """The one error shape, as JSON."""
     body = ErrorBody(code=code, message=message, path=path, request_id=new_request_id())
     return _encoder.encode(ErrorResponse(error=body))
+
+
+def content_type_of(scope: Scope) -> str:
+    """The request's content type, "" where it names none."""
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            return str(value, "latin-1")
+    return ""
 
 
 async def read_body(receive: Receive, most_bytes: int) -> bytes:

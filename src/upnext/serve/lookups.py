@@ -28,6 +28,7 @@ class Lookups:
     async def popular(self, scope: Scope, receive: Receive) -> ItemsResponse:
         """What the crowd chooses now; query: k, genre (may repeat), region."""
         live = live_or_503(self._engine)
+        self._engine.heed_items(live)
         query = parse_qs(scope["query_string"].decode())
         request = self._request(live, query)
         return self._slate(live, live.funnel.popular(), request)
@@ -35,6 +36,7 @@ class Lookups:
     async def similar(self, scope: Scope, receive: Receive) -> ItemsResponse:
         """The items nearest to one, in the first of the user, session and content spaces that knows it; query: k."""
         live = live_or_503(self._engine)
+        self._engine.heed_items(live)
         item_id = scope["path_params"]["item_id"]
         row = live.funnel.catalog.row_of(item_id)
         if row < 0:
@@ -44,7 +46,7 @@ class Lookups:
         request = self._request(live, parse_qs(scope["query_string"].decode()), exclude_row=row)
         deadline = Deadline.after(self._engine.clock, self._engine.settings.budget.full_ms)
         found: list[Ranked] = []
-        await self._engine.compute.run(lambda: found.append(_nearest(live, row, request.k)), deadline)
+        await self._engine.compute.run(lambda: found.extend(_nearest(live, row, request.k)), deadline)
         return self._slate(live, found[0] if found else live.funnel.popular(), request)
 
     def _request(self, live: Live, query: dict[str, list[str]], exclude_row: int = -1) -> SlateRequest:
@@ -69,20 +71,10 @@ class Lookups:
         return ItemsResponse(items=items_of(slate, live, explain=True), release=live.release_id)
 
 
-def _nearest(live: Live, row: int, k: int) -> Ranked:
-    vectors, indexes = live.funnel.vectors, live.funnel.indexes
-    # In the session space the bias says how popular an item is, not what it is like: left out of the query.
-    for table, index, bias in (
-        (vectors.user, indexes.user, False),
-        (vectors.session, indexes.session, True),
-        (vectors.content, indexes.content, False),
-    ):
-        if table is None or index is None or not table[row].any():
-            continue
-        query = np.array(table[row : row + 1])
-        if bias:
-            query[0, -1] = 0.0
-        scores, rows = index.search(query, 4 * k + 1)
-        found = rows[0] >= 0
-        return Ranked("fast", rows[0][found], scores[0][found], np.full(found.sum(), SOURCE_BIT["similar"], np.uint8))
-    return live.funnel.popular()
+def _nearest(live: Live, row: int, k: int) -> list[Ranked]:
+    """One ranking, or none where no space knows the item."""
+    near = live.funnel.retrieval.similar(row, 4 * k)
+    if near is None:
+        return []
+    rows, scores = near
+    return [Ranked("fast", rows, scores, np.full(len(rows), SOURCE_BIT["similar"], np.uint8))]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from upnext.errors import RequestError
+from upnext.ingest.dead_letters_record import LetterView
 
 Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -36,6 +37,7 @@ class RecommendRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     filters: Filters = msgspec.field(default_factory=Filters)
     budget_ms: Milliseconds | None = None
     explain: bool = False
+    consent: bool = True  # without it the slate is one for nobody in particular
 
 
 class RankRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +46,7 @@ class RankRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     items: Annotated[list[Identity], msgspec.Meta(min_length=1, max_length=1000)]
     user_id: Identity | None = None
     session_id: Identity | None = None
+    consent: bool = True  # without it the user is nobody in particular
     budget_ms: Milliseconds | None = None
 
 
@@ -86,7 +89,7 @@ class RankedItem(msgspec.Struct, kw_only=True):
 
 
 class RankResponse(msgspec.Struct, kw_only=True):
-    """The caller's items, best first; those the release does not have are listed apart."""
+    """The caller's items, best first; those the release does not have, or that may not be shown, are listed apart."""
 
     request_id: str
     items: list[RankedItem]
@@ -103,8 +106,8 @@ class ItemsResponse(msgspec.Struct, kw_only=True):
     release: str
 
 
-class RejectedEvent(msgspec.Struct, kw_only=True):
-    """An event that broke the contract: where it stood in the request, which rule, which field."""
+class RejectedPart(msgspec.Struct, kw_only=True):
+    """An event or record that broke its contract: where it stood in the request, which rule, which field."""
 
     index: int
     reason: str
@@ -113,11 +116,96 @@ class RejectedEvent(msgspec.Struct, kw_only=True):
 
 
 class EventsResponse(msgspec.Struct, kw_only=True):
-    """Accepted events are durable and applied; duplicates were there already."""
+    """Accepted events are durable, duplicates were there already, withheld ones came without consent and are gone.
+
+    `applied`: the users' next slates know of them. False while the store of states is out of reach; they follow later.
+    """
 
     accepted: int
     duplicates: int
-    rejected: list[RejectedEvent]
+    withheld: int
+    rejected: list[RejectedPart]
+    applied: bool
+
+
+class RecordsResponse(msgspec.Struct, kw_only=True):
+    """Accepted items or users are durable; every request from the next one on knows them."""
+
+    accepted: int
+    rejected: list[RejectedPart]
+
+
+class DeletedResponse(msgspec.Struct, kw_only=True):
+    """What was deleted; `known` tells whether it had been there."""
+
+    item_id: str
+    known: bool
+
+
+class KnownState(msgspec.Struct, kw_only=True):
+    """The state of one subject: what was chosen of late, newest last, and how much was seen."""
+
+    subject: str
+    state_version: int
+    n_interactions: int
+    last_ms: int
+    recent_items: list[str | None]  # None for an item that the release does not have
+    seen_items: list[str | None]
+    vectors: dict[str, dict[str, list[float]]]  # by the name of the encoders
+
+
+class UserExport(msgspec.Struct, kw_only=True):
+    """All that is known of one user."""
+
+    user_id: str
+    record: dict[str, Any] | None
+    states: list[KnownState]
+    events: list[dict[str, Any]]
+    slates: list[dict[str, Any]]
+    dead_letters: list[dict[str, Any]]
+
+
+class UserErased(msgspec.Struct, kw_only=True):
+    """What was erased of one user; the next training set is read from a log that no longer has them."""
+
+    user_id: str
+    record: bool
+    events: int
+    states: int
+    slates: int
+    dead_letters: int
+    message: str
+
+
+class DeadLettersResponse(msgspec.Struct, kw_only=True):
+    """A page of dead letters, oldest first; go on with `after` = the last number. And what became of all."""
+
+    letters: list[LetterView]
+    waiting: int
+    waiting_bytes: int
+    dropped_by_size: int
+    dropped_by_age: int
+    replayed: int
+    by_reason: dict[str, int]
+
+
+class ReplayRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters go through the gate again; at least one way to choose must be given."""
+
+    numbers: list[int] = []
+    reason: str | None = None
+    producer: str | None = None
+    after_upgrade: bool = False
+    all: bool = False
+
+
+class ReplayResponse(msgspec.Struct, kw_only=True):
+    """Replayed ones are durable and gone from the queue; duplicates had been taken before; the others stay."""
+
+    replayed: int
+    duplicates: int
+    still_refused: int
+    by_reason: dict[str, int]
 
 
 class ErrorBody(msgspec.Struct, kw_only=True):

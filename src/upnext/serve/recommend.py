@@ -57,10 +57,12 @@ class Recommend:
         begin_ms = engine.clock.monotonic_ms()
         live = live_or_503(engine)
         body = decoded(_recommend_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
+        engine.heed_items(live)
         _check_k(body.k, engine.settings)
         deadline = Deadline(engine.clock, begin_ms + _budget_ms(body.budget_ms, engine.settings))
         request = _slate_request(body, live)
-        answer = Answer(live.funnel.popular())
+        request_id = new_request_id()
+        answer = Answer(live.funnel.popular(), capture=body.consent and engine.served.keeps(request_id))
 
         def job() -> None:
             answer.timing_ms["queue"] = engine.clock.monotonic_ms() - begin_ms
@@ -71,9 +73,12 @@ class Recommend:
         slate = answer.slate or engine.finish(live, request, answer)
         timing = {**answer.timing_ms, "total": engine.clock.monotonic_ms() - begin_ms}
         self._count(slate.tier, timing, answer)
+        items = items_of(slate, live, body.explain)
+        if answer.capture:
+            engine.keep_slate(live, request, answer, slate, request_id, [item.item_id for item in items])
         return RecommendResponse(
-            request_id=new_request_id(),
-            items=items_of(slate, live, body.explain),
+            request_id=request_id,
+            items=items,
             tier=slate.tier,
             route="live",
             degraded=[DegradedStage(each.stage, each.why) for each in answer.degraded],
@@ -96,14 +101,16 @@ class Recommend:
         live = live_or_503(engine)
         body = decoded(_rank_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
         deadline = Deadline(engine.clock, begin_ms + _budget_ms(body.budget_ms, engine.settings))
+        engine.heed_items(live)
         item_ids = list(dict.fromkeys(body.items))
+        subject = subject_of(body.user_id, body.session_id) if body.consent else None
         all_rows = live.funnel.catalog.rows_of(keys_of(item_ids))
-        known = np.flatnonzero(all_rows >= 0)
+        known = np.flatnonzero((all_rows >= 0) & live.funnel.reranker.allowed.take(all_rows, mode="clip"))
         scores = np.linspace(1.0, 0.0, len(known), endpoint=False, dtype=np.float32)
         ranked: list[Any] = []
 
         def job() -> None:
-            view = live.view(subject_of(body.user_id, body.session_id), engine.store, deadline)
+            view = live.view(subject, engine.store, deadline)
             funnel = live.funnel
             signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
             sources = np.zeros(len(known), np.uint8)  # the caller's, not any source's
@@ -112,11 +119,11 @@ class Recommend:
         reached = live.funnel.ranker is not None and len(known) > 0 and await engine.compute.run(job, deadline)
         if reached:
             scores = ranked[0]
-        order = np.argsort(-scores, kind="stable")
+        order, ranked_places = np.argsort(-scores, kind="stable"), set(known.tolist())
         return RankResponse(
             request_id=new_request_id(),
             items=[RankedItem(item_id=item_ids[known[at]], score=float(scores[at])) for at in order.tolist()],
-            unknown=[item_ids[at] for at in np.flatnonzero(all_rows < 0).tolist()],
+            unknown=[item_id for at, item_id in enumerate(item_ids) if at not in ranked_places],
             tier="full" if reached else "popular",
             release=live.release_id,
             timing_ms={"total": round(engine.clock.monotonic_ms() - begin_ms, 3)},
@@ -143,7 +150,7 @@ def _slate_request(body: RecommendRequest, live: Live) -> SlateRequest:
     if body.filters.genres or (body.context.region is not None and catalog.regions):
         allowed = catalog.allowed(genres=body.filters.genres, region=body.context.region)
     return SlateRequest(
-        subject=subject_of(body.user_id, body.session_id),
+        subject=subject_of(body.user_id, body.session_id) if body.consent else None,
         k=body.k,
         surface=body.surface,
         mode=body.context.mode,

@@ -6,25 +6,33 @@ from pathlib import Path
 
 import msgspec
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from upnext.clock import SystemClock
 from upnext.metrics.workers import share_between_workers
+from upnext.serve.access import check_listen
+from upnext.serve.keys import KEYS_FILE, Keys
+from upnext.serve.rate_limit import shared_limits
 from upnext.settings import Settings
 
-_HOME, _SETTINGS = "_UPNEXT_WORKER_HOME", "_UPNEXT_WORKER_SETTINGS"
+_HOME, _SETTINGS, _LIMITS = "_UPNEXT_WORKER_HOME", "_UPNEXT_WORKER_SETTINGS", "_UPNEXT_WORKER_LIMITS"
 # One thread in every native library of a worker: the workers are the parallelism.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def run_server(home: Path, settings: Settings) -> None:
-    """Serves until told to stop (SIGINT, SIGTERM); workers that die are started again."""
+    """Serves until told to stop (SIGINT, SIGTERM); workers that die are started again.
+
+    Raises `SettingsError` when it would listen beyond this machine without a single key.
+    """
     serve = settings.serve
+    check_listen(serve.host, Keys(home / KEYS_FILE, SystemClock()))
     for variable in _THREADS:
         os.environ[variable] = "1"
     os.environ[_HOME] = str(home.resolve())
     os.environ[_SETTINGS] = msgspec.json.encode(settings).decode()
-    with share_between_workers() if serve.workers > 1 else nullcontext():
+    with shared_limits() as limits, share_between_workers() if serve.workers > 1 else nullcontext():
+        os.environ[_LIMITS] = str(limits)
         uvicorn.run(
             "upnext.serve.server:worker_app",
             factory=True,
@@ -44,19 +52,22 @@ def run_server(home: Path, settings: Settings) -> None:
         )
 
 
-def worker_app() -> Starlette:
+def worker_app() -> ASGIApp:
     """The application of one worker process, from what `run_server` left in the environment."""
-    from upnext.funnel.live import Live
     from upnext.metrics.recorder import Metrics  # after the environment says whether workers count together
     from upnext.serve.app import create_app
     from upnext.serve.engine import Engine
+    from upnext.serve.gateway import Gateway
+    from upnext.serve.rate_limit import RateLimiter
+    from upnext.serve.tenants import tenants_of
 
     settings = msgspec.json.decode(os.environ[_SETTINGS], type=Settings)
-    metrics = Metrics()
-
-    def tell(live: Live) -> None:
-        metrics.set_gauge("workers", 1)
-        metrics.set_gauge("release_items", live.funnel.catalog.n_items)
-        metrics.set_gauge("release_created_timestamp_seconds", live.created_ms / 1_000)
-
-    return create_app(Engine(Path(os.environ[_HOME]), settings, SystemClock(), tell), metrics)
+    home, clock, metrics = Path(os.environ[_HOME]), SystemClock(), Metrics()
+    keys = Keys(home / KEYS_FILE, clock)
+    check_listen(settings.serve.host, keys)  # once more: a worker may start long after the server
+    apps = {
+        tenant: create_app(Engine(folder, settings, clock, metrics, tenant=tenant), metrics)
+        for tenant, folder in tenants_of(home).items()
+    }
+    limiter = RateLimiter(Path(os.environ[_LIMITS]), clock)
+    return Gateway(apps, keys, limiter, metrics.count_refused)

@@ -1,6 +1,7 @@
-"""One event moves one user's state by one step; pure, so a store may run it again when another writer was faster."""
+"""Events move users' states by one step each; pure, so it may be run again when another writer was faster."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from upnext.state.user_state import UserState, UserVectors
 
 Floats = npt.NDArray[np.float32]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
+_NO_FLOATS: Floats = np.empty(0, np.float32)
 
 
 class SessionStepper(Protocol):
@@ -20,10 +22,10 @@ class SessionStepper(Protocol):
 
     encoders: str  # names the weights; vectors made by others are not continued
 
-    def step(self, hidden: Floats, item_key: int) -> tuple[Floats, Floats] | None:
-        """(new hidden state, session vector) after the item, or None where the encoder does not know the item.
+    def step(self, hidden: Sequence[Floats], item_keys: Sequence[int]) -> list[tuple[Floats, Floats] | None]:
+        """One step for each of n users at once: (new hidden state, session vector) after the item.
 
-        `hidden` is empty for a user without history.
+        None where the encoder does not know the item. `hidden` is empty for a user without history.
         """
 
 
@@ -50,25 +52,39 @@ def advanced_state(state: UserState, event: Event, settings: StateSettings) -> U
     )
 
 
-def advanced_vectors(
-    vectors: UserVectors | None, before: UserState, after: UserState, stepper: SessionStepper
-) -> UserVectors:
-    """The vectors that belong to `after`: one step where they are up to date, else the recent events once more.
+@dataclass(slots=True)
+class DueSteps:
+    """Vectors of one user as they are, and the items that they have still to step over, oldest first."""
 
-    The user vector is made in batch and only carried along.
+    state_version: int  # that the vectors will belong to
+    user_vector: Floats
+    hidden: Floats
+    session_vector: Floats
+    item_keys: list[int]
+
+
+def due_steps(vectors: UserVectors | None, before: UserState, after: UserState, new_keys: Sequence[int]) -> DueSteps:
+    """What leads to the vectors of `after`: `new_keys` where they belong to `before`, else its recent events first.
+
+    `new_keys`: items chosen between the two states. The user vector is made in batch and only carried along.
     """
-    user_vector = vectors.user_vector if vectors else np.empty(0, np.float32)
+    user_vector = vectors.user_vector if vectors else _NO_FLOATS
     if vectors and vectors.state_version == before.state_version and len(vectors.hidden):
-        hidden, session_vector = vectors.hidden, vectors.session_vector
-        new_keys = after.recent_keys[-1:] if after.n_interactions > before.n_interactions else after.recent_keys[:0]
-    else:
-        hidden, session_vector = np.empty(0, np.float32), np.empty(0, np.float32)
-        new_keys = after.recent_keys
-    for key in new_keys.tolist():
-        stepped = stepper.step(hidden, key)
-        if stepped is not None:
-            hidden, session_vector = stepped
-    return UserVectors(after.state_version, session_vector, user_vector, hidden)
+        return DueSteps(after.state_version, user_vector, vectors.hidden, vectors.session_vector, list(new_keys))
+    anew = [*before.recent_keys.tolist(), *new_keys]
+    return DueSteps(after.state_version, user_vector, _NO_FLOATS, _NO_FLOATS, anew)
+
+
+def stepped(due: Sequence[DueSteps], stepper: SessionStepper) -> list[UserVectors]:
+    """The vectors of many users after all steps that they are due: the first of each at once, then the second, …"""
+    place = 0
+    while going := [each for each in due if len(each.item_keys) > place]:
+        steps = stepper.step([each.hidden for each in going], [each.item_keys[place] for each in going])
+        for each, step in zip(going, steps, strict=True):
+            if step is not None:
+                each.hidden, each.session_vector = step
+        place += 1
+    return [UserVectors(each.state_version, each.session_vector, each.user_vector, each.hidden) for each in due]
 
 
 def _newest(values: Array, value: object, most: int) -> Array:

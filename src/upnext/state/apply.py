@@ -1,45 +1,82 @@
 """Everything between an accepted event and the stored state it moves; knows the store, not how events arrive."""
 
 import contextlib
+import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from upnext.clock import Deadline
 from upnext.domain.event import Event
 from upnext.domain.identity import subject_of
 from upnext.errors import StoreError
 from upnext.settings import StateSettings
-from upnext.state.advance import SessionStepper, advanced_state, advanced_vectors
+from upnext.state.advance import SessionStepper, advanced_state, due_steps, stepped
 from upnext.state.user_state import UserState, UserVectors, state_key, vectors_key
 from upnext.store.interface import Store, Values
 
+Numbered = tuple[int, Event]  # an event and its number in the log
+_NOT_KNOWN = UserState(state_version=-1)  # no vectors belong to it
+_log = logging.getLogger(__name__)
+
+
+class _Move(NamedTuple):
+    """One user's way from the state that was read to the state after their events."""
+
+    subject: str
+    keys: list[bytes]
+    read: Values
+    after: UserState
+    vectors_due: tuple[UserVectors | None, UserState, UserState, list[int]]  # arguments of `due_steps`
+
 
 def apply_events(
-    events: Sequence[Event], store: Store, stepper: SessionStepper | None, settings: StateSettings, deadline: Deadline
+    events: Sequence[Numbered],
+    store: Store,
+    stepper: SessionStepper | None,
+    settings: StateSettings,
+    deadline: Deadline,
 ) -> None:
-    """Moves the state of every user by their `events`, in order; atomic per user. Without consent nothing is kept.
+    """Moves the state of every user by their `events`, in the order of the log; atomic per user.
 
-    Without a `stepper` (no release yet) the facts advance and vectors are made later from them.
+    An event that a state has applied already is passed over, so events may be delivered again: but each user's in
+    order, none left out. Without consent nothing is kept. Without a `stepper` (no release yet) the facts advance and
+    vectors are made later from them. A user whose record cannot be read is left as they are, and logged: one damaged
+    record must not hold up everybody. Raises what the store raises; then some users may have moved and others not.
     """
-    by_subject: dict[str, list[Event]] = {}
-    for event in events:
+    pending: dict[str, list[Numbered]] = {}
+    for numbered in events:
+        event = numbered[1]
         subject = subject_of(event.user_id, event.session_id)
         if subject is not None and event.consent:
-            by_subject.setdefault(subject, []).append(event)
-    groups = [
-        [state_key(subject), *([vectors_key(stepper.encoders, subject)] if stepper else [])] for subject in by_subject
-    ]
-    of_group = list(by_subject.values())
+            pending.setdefault(subject, []).append(numbered)
+    while pending:
+        pending = _apply_once(pending, store, stepper, settings, deadline)
 
-    def change(group: int, values: Values) -> list[bytes | None]:
-        state = UserState.unpack(values[0])
-        vectors = UserVectors.unpack(values[1]) if stepper else None
-        for event in of_group[group]:
-            before, state = state, advanced_state(state, event, settings)
-            if stepper:
-                vectors = advanced_vectors(vectors, before, state, stepper)
-        return [state.pack(), *([vectors.pack()] if vectors else [])]
 
-    store.update(groups, change, deadline)
+def _apply_once(
+    pending: dict[str, list[Numbered]],
+    store: Store,
+    stepper: SessionStepper | None,
+    settings: StateSettings,
+    deadline: Deadline,
+) -> dict[str, list[Numbered]]:
+    """One read, one computation for all, one write; those whose state another writer moved meanwhile are returned."""
+    subjects = list(pending)
+    groups = [_keys(subject, stepper) for subject in subjects]
+    width = len(groups[0])
+    read = store.get_many([key for keys in groups for key in keys], deadline)
+    moves = []
+    for at, subject in enumerate(subjects):
+        values = read[at * width : (at + 1) * width]
+        try:
+            moves.append(_move(subject, groups[at], values, pending[subject], settings))
+        except StoreError:
+            _log.exception("%d events of %s are not applied", len(pending[subject]), subject)
+    vectors = stepped([due_steps(*move.vectors_due) for move in moves], stepper) if stepper else []
+    packed = [[each.pack()] for each in vectors] if stepper else [[]] * len(moves)
+    after = [[move.after.pack(), *rest] for move, rest in zip(moves, packed, strict=True)]
+    swapped = store.swap_many([move.keys for move in moves], [move.read for move in moves], after, deadline)
+    return {move.subject: pending[move.subject] for move, done in zip(moves, swapped, strict=True) if not done}
 
 
 def read_user(
@@ -50,18 +87,36 @@ def read_user(
     Vectors that are absent or lag behind the state are made anew from the recent events, and put back if the store
     takes them in time and still holds what was read. Without a `stepper`, or for a user without state, None.
     """
-    if stepper is None:
-        return UserState.unpack(store.get_many([state_key(subject)], deadline)[0]), None
-    keys = [state_key(subject), vectors_key(stepper.encoders, subject)]
+    keys = _keys(subject, stepper)
     read = store.get_many(keys, deadline)
-    state, vectors = UserState.unpack(read[0]), UserVectors.unpack(read[1])
+    state = UserState.unpack(read[0])
+    if stepper is None:
+        return state, None
+    vectors = UserVectors.unpack(read[1])
     if read[0] is None or (vectors is not None and vectors.state_version == state.state_version):
         return state, vectors
-    healed = advanced_vectors(vectors, UserState(state_version=-1), state, stepper)
-
-    def put_back(_: int, now: Values) -> Values:
-        return [now[0], healed.pack()] if now == read else now
-
+    healed = stepped([due_steps(vectors, _NOT_KNOWN, state, state.recent_keys.tolist())], stepper)[0]
     with contextlib.suppress(StoreError):  # the next read does it again
-        store.update([keys], put_back, deadline)
+        store.swap_many([keys], [read], [[read[0], healed.pack()]], deadline)
     return state, healed
+
+
+def _keys(subject: str, stepper: SessionStepper | None) -> list[bytes]:
+    if stepper is None:
+        return [state_key(subject)]
+    return [state_key(subject), vectors_key(stepper.encoders, subject)]
+
+
+def _move(subject: str, keys: list[bytes], read: Values, numbered: list[Numbered], settings: StateSettings) -> _Move:
+    """The state after those events that it has not seen. Raises `StoreError` for a record that cannot be read."""
+    before = state = UserState.unpack(read[0])
+    vectors = UserVectors.unpack(read[1]) if len(read) > 1 else None
+    new_keys: list[int] = []
+    for sequence, event in numbered:
+        if sequence <= state.applied_sequence:
+            continue
+        earlier, state = state, advanced_state(state, event, settings)
+        state.applied_sequence = sequence
+        if state.n_interactions > earlier.n_interactions:
+            new_keys.append(int(state.recent_keys[-1]))
+    return _Move(subject, keys, read, state, (vectors, before, state, new_keys))

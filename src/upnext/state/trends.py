@@ -18,6 +18,7 @@ from upnext.settings import TrendSettings
 
 _RENORMALIZE_AT = 200.0  # exponents past 2^200 are brought back to 0, far from the end of float64
 _TOP = 2_000  # most popular items kept ready
+_NEVER_MS = np.iinfo(np.int64).max
 
 Rows = npt.NDArray[np.int32]
 FAST = 0  # the column of the fastest half-life
@@ -37,7 +38,7 @@ class ItemTrends:
         # Weights (n_items, n_half_lives) and their landmark: one tuple, so that a reader never sees them apart.
         self._scaled = (np.zeros((n_items, len(self._half_lives_ms))), 0.0)
         self.latest_ms = 0  # time of the latest event observed; 0 before the first
-        self.first_seen_ms = np.full(n_items, np.iinfo(np.int64).max, np.int64)  # maximum: never
+        self.first_seen_ms = np.full(n_items, _NEVER_MS, np.int64)
         self._touched: set[int] = set()
         self._sorting = threading.Lock()
         self._tops = {column: _Top(n_items) for column in {FAST, self._popular}}
@@ -113,11 +114,18 @@ class ItemTrends:
         add_array("trends.first_seen_ms", self.first_seen_ms)
 
     def load(self, array: Callable[[str], npt.NDArray[Any]]) -> None:
-        """Takes over (copies) what `save` handed out; what was observed before is forgotten."""
+        """Takes over (copies) what `save` handed out; what was observed before is forgotten.
+
+        Saved may be fewer items than there are now; of the last ones nothing was observed.
+        """
         landmark_ms, latest_ms = array("trends.times_ms").tolist()
-        self._scaled = np.array(array("trends.weights")), landmark_ms
+        saved = array("trends.weights")
+        weights = np.zeros((len(self.first_seen_ms), saved.shape[1]))
+        weights[: len(saved)] = saved
+        self._scaled = weights, landmark_ms
         self.latest_ms = int(latest_ms)
-        self.first_seen_ms = np.array(array("trends.first_seen_ms"))
+        self.first_seen_ms[: len(saved)] = array("trends.first_seen_ms")
+        self.first_seen_ms[len(saved) :] = _NEVER_MS
         self._touched = set()
         seen = np.flatnonzero(self._scaled[0].any(axis=1)).astype(np.int32)
         for column, top in self._tops.items():

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from upnext.clock import Deadline
 from upnext.domain.identity import Keys
 from upnext.errors import StoreError
+from upnext.store.interface import Store, Values
 
-# format, n_recent, n_seen, state_version, n_interactions, spare, last_ms, session
+# format, n_recent, n_seen, state_version, n_interactions, applied_sequence, last_ms, session
 _HEADER = struct.Struct("<BxHIQQQqQ")
-_FORMAT = 1
+_FORMAT = 2
+_ENCODERS = b"encoders"  # key of their names, with a space between
 _VECTORS = struct.Struct("<BxHHHQ")  # format, session dims, user dims, spare, state_version
 _DAMAGED = (
-    "a user's {record} of {n_bytes} bytes are not whole; delete them, and train again to rebuild them from the log"
+    "a user's {record} of {n_bytes} bytes are not whole; delete HOME/state, and all of it is rebuilt from the log"
 )
 _NO_KEYS: Keys = np.empty(0, np.uint64)
 _NO_FLOATS: npt.NDArray[np.float32] = np.empty(0, np.float32)
@@ -30,11 +33,27 @@ def vectors_key(encoders: str, subject: str) -> bytes:
     return b"vectors/" + encoders.encode() + b"/" + subject.encode()
 
 
+def remember_encoders(store: Store, encoders: str, deadline: Deadline) -> None:
+    """Notes that the store may hold vectors of the encoders of this name."""
+
+    def change(_: int, values: Values) -> list[bytes | None]:
+        names = (values[0] or b"").split()
+        return [b" ".join(dict.fromkeys([*names, encoders.encode()]))]
+
+    store.update([[_ENCODERS]], change, deadline)
+
+
+def known_encoders(store: Store, deadline: Deadline) -> list[str]:
+    """The names of all encoders of which the store may hold vectors."""
+    return [name.decode() for name in (store.get_many([_ENCODERS], deadline)[0] or b"").split()]
+
+
 @dataclass(slots=True)
 class UserState:
     """Facts about one user, independent of any model; newest last in the recent arrays.
 
-    `state_version` grows by one with every applied event. `seen` is sorted. Absent users have the empty state.
+    `state_version` grows by one with every applied event. `applied_sequence` is the number in the log of the last one:
+    an event up to it has been applied, whoever delivers it again. `seen` is sorted. Absent users have the empty state.
     """
 
     state_version: int = 0
@@ -45,12 +64,13 @@ class UserState:
     recent_ms: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     recent_actions: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     seen: Keys = field(default_factory=lambda: _NO_KEYS)  # (≤ 5,000,) uint64
+    applied_sequence: int = 0
 
     def pack(self) -> bytes:
         """Little-endian header, then the arrays end to end."""
         header = _HEADER.pack(
-            _FORMAT, len(self.recent_keys), len(self.seen), self.state_version, self.n_interactions, 0, self.last_ms,
-            self.session_key,
+            _FORMAT, len(self.recent_keys), len(self.seen), self.state_version, self.n_interactions,
+            self.applied_sequence, self.last_ms, self.session_key,
         )  # fmt: skip
         return b"".join(
             (
@@ -71,7 +91,7 @@ class UserState:
         if raw is None:
             return cls()
         _check(raw, _HEADER, "facts")
-        _, n_recent, n_seen, version, n_interactions, _, last_ms, session = _HEADER.unpack_from(raw)
+        _, n_recent, n_seen, version, n_interactions, applied, last_ms, session = _HEADER.unpack_from(raw)
         at = _HEADER.size
         if len(raw) != at + 17 * n_recent + 8 * n_seen:
             raise StoreError(_DAMAGED.format(record="facts", n_bytes=len(raw)))
@@ -79,7 +99,7 @@ class UserState:
         recent_ms = np.frombuffer(raw, np.int64, n_recent, at + 8 * n_recent)
         actions = np.frombuffer(raw, np.uint8, n_recent, at + 16 * n_recent)
         seen = np.frombuffer(raw, np.uint64, n_seen, at + 17 * n_recent)
-        return cls(version, n_interactions, last_ms, session, recent_keys, recent_ms, actions, seen)
+        return cls(version, n_interactions, last_ms, session, recent_keys, recent_ms, actions, seen, applied)
 
 
 @dataclass(slots=True)

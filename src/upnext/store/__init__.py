@@ -1,1 +1,1 @@
-"""Bytes by key: one promise (`interface`), kept in memory and in LMDB. Knows nothing of what the bytes mean."""
+"""Bytes by key: one promise (`interface`), kept in memory, LMDB and Redis. Knows nothing of what the bytes mean."""

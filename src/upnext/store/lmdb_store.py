@@ -1,6 +1,5 @@
 """The embedded store: LMDB, shared by the processes of one machine; knows nothing of records."""
 
-import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,15 +7,13 @@ from typing import Any
 
 from upnext.clock import Clock, Deadline, SystemClock
 from upnext.errors import StoreError, StoreTimeout
+from upnext.store.expiry import HEADER_BYTES, STAYS, expiry_header, live_value, moment_header
 from upnext.store.interface import Change, Values
-from upnext.store.limits import check_change, check_keys, check_value, expiry_ms
+from upnext.store.limits import check_change, check_groups, check_keys, check_swap, check_value
 from upnext.store.lmdb_environment import MIB, LmdbEnvironment, Transaction, open_environment, release_environment
 
 _SCAN_BATCH = 1000
 _SCAN_BATCH_BYTES = 4 * MIB
-_HEADER = struct.Struct(">Q")  # in front of every value: from which ms on it is absent, or 0
-_HEADER_BYTES = _HEADER.size
-_STAYS = _HEADER.pack(0)
 _SWEEP = 8
 
 
@@ -49,19 +46,19 @@ class LmdbStore:
             get = transaction.get
             return [get(key) for key in keys]
 
-        return [None if raw is None else self._live(raw) for raw in self._environment().read(read, self._values)]
+        return [live_value(raw, self._clock) for raw in self._environment().read(read, self._values)]
 
     def put_many(self, items: Sequence[tuple[bytes, bytes]], deadline: Deadline, *, ttl_ms: int | None = None) -> None:
         check_keys(key for key, _ in items)
         for key, value in items:
             check_value(key, value)
-        header = _STAYS if ttl_ms is None else _HEADER.pack(expiry_ms(self._clock.now_ms(), ttl_ms))
+        header = expiry_header(self._clock, ttl_ms)
 
         def put(transaction: Transaction) -> None:
             self._sweep(transaction, limit=_SWEEP + 2 * len(items))
             for key, value in items:
                 transaction.put(key, header + value)
-                if header != _STAYS:
+                if header != STAYS:
                     transaction.put(header, key, db=self._expiries)
 
         self._write(put, deadline)
@@ -71,14 +68,13 @@ class LmdbStore:
 
         def delete(transaction: Transaction) -> int:
             raws = (transaction.pop(key) for key in keys)
-            return sum(raw is not None and self._live(raw) is not None for raw in raws)
+            return sum(live_value(raw, self._clock) is not None for raw in raws)
 
         return int(self._write(delete, deadline))
 
     def update(self, groups: Sequence[Sequence[bytes]], change: Change, deadline: Deadline) -> None:
         """As promised by `Store`; all groups are one transaction, so when `change` raises none of them is written."""
-        for keys in groups:
-            check_keys(keys)
+        check_groups(groups)
 
         def update(transaction: Transaction) -> None:
             self._sweep(transaction, limit=_SWEEP)
@@ -90,16 +86,25 @@ class LmdbStore:
 
         self._write(update, deadline)
 
+    def swap_many(
+        self,
+        groups: Sequence[Sequence[bytes]],
+        expected: Sequence[Values],
+        values: Sequence[Sequence[bytes | None]],
+        deadline: Deadline,
+    ) -> list[bool]:
+        """As promised by `Store`; all groups are one transaction."""
+        check_swap(groups, expected, values)
+
+        def swap(transaction: Transaction) -> list[bool]:
+            self._sweep(transaction, limit=_SWEEP)
+            return [self._swap(transaction, *group) for group in zip(groups, expected, values, strict=True)]
+
+        swapped: list[bool] = self._write(swap, deadline)
+        return swapped
+
     def compare_and_set(self, key: bytes, expected: bytes | None, value: bytes | None, deadline: Deadline) -> bool:
-        check_keys([key])
-
-        def compare_and_set(transaction: Transaction) -> bool:
-            if self._now_under(transaction, key) != expected:
-                return False
-            self._set(transaction, key, value)
-            return True
-
-        return bool(self._write(compare_and_set, deadline))
+        return self.swap_many([[key]], [[expected]], [[value]], deadline)[0]
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """As promised by `Store`; reads batch by batch, so no snapshot is held while the caller works."""
@@ -119,32 +124,33 @@ class LmdbStore:
     def _write(self, work: Any, deadline: Deadline) -> Any:
         return self._environment().write(work, self._values, deadline)
 
-    def _live(self, raw: bytes) -> bytes | None:
-        """The value without its header, None once expired."""
-        header = raw[:_HEADER_BYTES]
-        if header != _STAYS and self._clock.now_ms() >= _HEADER.unpack(header)[0]:
-            return None
-        return raw[_HEADER_BYTES:]
-
     def _now_under(self, transaction: Transaction, key: bytes) -> bytes | None:
-        raw = transaction.get(key)
-        return None if raw is None else self._live(raw)
+        return live_value(transaction.get(key), self._clock)
+
+    def _swap(
+        self, transaction: Transaction, keys: Sequence[bytes], expected: Values, values: Sequence[bytes | None]
+    ) -> bool:
+        if [self._now_under(transaction, key) for key in keys] != list(expected):
+            return False
+        for key, value in zip(keys, values, strict=True):
+            self._set(transaction, key, value)
+        return True
 
     def _set(self, transaction: Transaction, key: bytes, value: bytes | None) -> None:
         if value is None:
             transaction.delete(key)
         else:
             check_value(key, value)
-            transaction.put(key, _STAYS + value)
+            transaction.put(key, STAYS + value)
 
     def _sweep(self, transaction: Transaction, limit: int) -> None:
         """Deletes up to `limit` expired values; an entry whose value was put again since is only forgotten."""
-        now = _HEADER.pack(self._clock.now_ms())
+        now = moment_header(self._clock.now_ms())
         cursor = transaction.cursor(self._expiries)
         while limit and cursor.first() and cursor.key() <= now:
             header, key = cursor.item()
             raw = transaction.get(key)
-            if raw is not None and raw[:_HEADER_BYTES] == header:
+            if raw is not None and raw[:HEADER_BYTES] == header:
                 transaction.delete(key)
             cursor.delete()
             limit -= 1
@@ -155,7 +161,7 @@ class LmdbStore:
             work = partial(self._scan_batch, prefix=prefix, last=last)
             batch, complete = self._environment().read(work, self._values)
             for key, raw in batch:
-                value = self._live(raw)
+                value = live_value(raw, self._clock)
                 if value is not None:
                     yield key, value
             if complete:

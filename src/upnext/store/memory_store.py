@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from upnext.clock import Clock, Deadline, SystemClock
 from upnext.errors import StoreError, StoreTimeout
 from upnext.store.interface import Change, Values
-from upnext.store.limits import check_change, check_keys, check_value, expiry_ms
+from upnext.store.limits import check_change, check_groups, check_keys, check_swap, check_value, expiry_ms
 
 _SCAN_BATCH = 1000
 
@@ -45,8 +45,7 @@ class MemoryStore:
             return there
 
     def update(self, groups: Sequence[Sequence[bytes]], change: Change, deadline: Deadline) -> None:
-        for keys in groups:
-            check_keys(keys)
+        check_groups(groups)
         with self._held(deadline):
             before = {key: self._values.get(key) for keys in groups for key in keys}
             try:
@@ -59,13 +58,19 @@ class MemoryStore:
                 self._restore(before)
                 raise
 
-    def compare_and_set(self, key: bytes, expected: bytes | None, value: bytes | None, deadline: Deadline) -> bool:
-        check_keys([key])
+    def swap_many(
+        self,
+        groups: Sequence[Sequence[bytes]],
+        expected: Sequence[Values],
+        values: Sequence[Sequence[bytes | None]],
+        deadline: Deadline,
+    ) -> list[bool]:
+        check_swap(groups, expected, values)
         with self._held(deadline):
-            if self._get(key) != expected:
-                return False
-            self._set(key, value)
-            return True
+            return [self._swap(*group) for group in zip(groups, expected, values, strict=True)]
+
+    def compare_and_set(self, key: bytes, expected: bytes | None, value: bytes | None, deadline: Deadline) -> bool:
+        return self.swap_many([[key]], [[expected]], [[value]], deadline)[0]
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         with self._held():
@@ -94,6 +99,13 @@ class MemoryStore:
         else:
             check_value(key, value)
             self._values[key] = (value, None)
+
+    def _swap(self, keys: Sequence[bytes], expected: Values, values: Sequence[bytes | None]) -> bool:
+        if [self._get(key) for key in keys] != list(expected):
+            return False
+        for key, value in zip(keys, values, strict=True):
+            self._set(key, value)
+        return True
 
     def _restore(self, before: dict[bytes, tuple[bytes, int | None] | None]) -> None:
         for key, entry in before.items():

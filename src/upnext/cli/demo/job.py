@@ -11,6 +11,7 @@ from upnext.cli.pipeline.plan import TrainSettings
 from upnext.cli.pipeline.run import TrainingRun
 from upnext.cli.screen import ScreenSteps, console
 from upnext.clock import SystemClock
+from upnext.ingest.columns import EventColumns
 from upnext.ingest.importers.formats import open_source
 from upnext.ingest.importers.run import import_into
 from upnext.models.ranker_config import RankerConfig
@@ -29,6 +30,9 @@ QUICK = TrainSettings(
 )
 
 
+_LATEST_USERS, _LATEST_EVENTS = 200, 4_000
+
+
 @dataclass(frozen=True)
 class Learnt:
     """What the second half of the demo needs to know of the first."""
@@ -41,23 +45,29 @@ class Learnt:
 def learn(home: Path, data: Path, settings: Settings, train: TrainSettings, seed: int) -> Learnt:
     """Imports `data` (or the synthetic world) into `home`, trains with the newest events held out, and evaluates."""
     steps, clock = ScreenSteps(), SystemClock()
-    with opened_home(home) as opened:
+    with opened_home(home, settings.store) as opened:
         with steps.step(f"import of {data.name}") as progress:
             source = open_source(data, now_ms=clock.now_ms())
             report = import_into(
-                source, opened.event_log, opened.store, clock=clock,
+                source, opened.event_log, opened.records, clock=clock,
                 progress=lambda rows, share: progress(int(1_000 * share), 1_000, f"{rows:,} rows"),
             )  # fmt: skip
             progress(1, 1, f"{report.accepted_events:,} events, {report.duplicates:,} already there")
-        run = TrainingRun(home, opened.store, opened.event_log, settings, train, seed, steps)
+        run = TrainingRun(home, opened.store, opened.records, opened.event_log, settings, train, seed, steps)
         release = run.release(data.name, "leave-one-out", hold_out=True)
         Releases(home).activate(release.id)
         with steps.step("evaluation") as progress:
-            subject = open_subject(Releases(home).open_active(), opened.store, opened.event_log, settings)
+            subject = open_subject(Releases(home).open_active(), opened.records, opened.event_log, settings)
             figures = evaluate_split(subject, "leave-one-out", settings, seed, progress)
     evaluation = EvaluationReport(
         dataset=data.name, split="leave-one-out", seed=seed, release=release.id, systems=figures
     )
-    users = [name.removeprefix("u:") for name in subject.live.warm_up if name.startswith("u:")]
+    users = _latest_users(subject.world.columns)
     console.print(f"release [bold]{release.id}[/bold] in {home / 'releases'}")
     return Learnt(users, subject.live.funnel.catalog.genres, as_table(evaluation))
+
+
+def _latest_users(columns: EventColumns) -> list[str]:
+    newest = dict.fromkeys(columns.user[-_LATEST_EVENTS:][::-1].tolist())
+    subjects = [columns.users[user] for user in list(newest)[:_LATEST_USERS]]
+    return [subject.removeprefix("u:") for subject in subjects if subject.startswith("u:")]

@@ -9,10 +9,11 @@ from upnext.cli.pipeline.encoders import histories_of
 from upnext.cli.pipeline.world import World
 from upnext.clock import Deadline, SystemClock
 from upnext.domain.event import ACTION_CODE
+from upnext.errors import StoreError
 from upnext.models.session_encoder import SessionEncoder
 from upnext.models.two_tower import TwoTower
 from upnext.settings import StateSettings
-from upnext.state.user_state import UserState, UserVectors, state_key, vectors_key
+from upnext.state.user_state import UserState, UserVectors, remember_encoders, state_key, vectors_key
 from upnext.store.interface import Store, Values
 from upnext.training.splits import Mask, interactions
 
@@ -31,11 +32,12 @@ def backfill(
 ) -> int:
     """State and vectors of every user of the world; how many users.
 
-    A state that the store holds already and that has seen more events than the world has stays, with its vectors made
-    anew when they are next needed: an event that came meanwhile is never undone.
+    A state that the store holds already and that has applied an event after the world's last stays, with its vectors
+    made anew when they are next needed: an event that came meanwhile is never undone.
     """
     deadline = Deadline.never(SystemClock())
     chosen = interactions(world.columns)
+    remember_encoders(store, encoders, deadline)
     histories = histories_of(world, chosen)
     states = _States(world, chosen, settings)
     for begin in range(0, world.n_users, _USERS_AT_ONCE):
@@ -55,7 +57,7 @@ def backfill(
 
         def change(group: int, values: Values, made: list[tuple[UserState, UserVectors]] = made) -> list[bytes | None]:
             state, vectors = made[group]
-            if UserState.unpack(values[0]).state_version > state.state_version:
+            if _applied_sequence(values[0]) > state.applied_sequence:
                 return [values[0], vectors.pack()]
             return [state.pack(), vectors.pack()]
 
@@ -64,12 +66,21 @@ def backfill(
     return world.n_users
 
 
+def _applied_sequence(raw: bytes | None) -> int:
+    """Of a stored state; 0 for one that is absent, or that cannot be read and is made anew."""
+    try:
+        return UserState.unpack(raw).applied_sequence
+    except StoreError:
+        return 0
+
+
 class _States:
     """The state of each user after all events of a world, as `advanced_state` would have left it."""
 
     def __init__(self, world: World, chosen: Mask, settings: StateSettings) -> None:
         self._columns = world.columns
         self._keys = world.catalog.keys
+        self._log_sequence = world.log_sequence
         self._settings = settings
         self._chosen = _Grouped(world.columns.user, chosen, world.n_users)
         self._all = _Grouped(world.columns.user, np.ones(len(chosen), np.bool_), world.n_users)
@@ -90,6 +101,7 @@ class _States:
             recent_ms=columns.timestamp_ms[recent],
             recent_actions=columns.action[recent],
             seen=np.unique(self._keys[columns.item[self._seen.of(user)]][-self._settings.seen_items :]),
+            applied_sequence=self._log_sequence,
         )
 
 

@@ -14,18 +14,19 @@ from upnext.cli.pipeline.rehearsal import crowd_of, histories_at
 from upnext.cli.pipeline.systems import RankOne, ReplayStream, funnel_systems, session_system
 from upnext.cli.pipeline.world import World, load_world
 from upnext.clock import SystemClock
+from upnext.domain.event import Item
 from upnext.domain.identity import keys_of
 from upnext.errors import TrainingError
 from upnext.funnel.funnel import Funnel
 from upnext.funnel.live import Live, open_live
 from upnext.funnel.replay import Replay
 from upnext.ingest.log_interface import EventLog
+from upnext.ingest.records import Records
 from upnext.models.session_encoder import SessionEncoder
 from upnext.models.tower_inputs import tower_inputs
 from upnext.models.two_tower import TwoTower, TwoTowerConfig
 from upnext.release.release import Release
 from upnext.settings import Settings
-from upnext.store.interface import Store
 from upnext.training.baselines import all_baselines
 from upnext.training.evaluate import Figures, evaluate
 from upnext.training.session_loop import load_session
@@ -48,11 +49,11 @@ class Subject:
     facts: dict[str, object]
 
 
-def open_subject(release: Release, store: Store, event_log: EventLog, settings: Settings) -> Subject:
+def open_subject(release: Release, records: Records, event_log: EventLog, settings: Settings) -> Subject:
     """Opens a release for evaluation over the log in `event_log`, in the release's own rows."""
-    live = open_live(release, settings, SystemClock())
+    live = open_live(release, settings, SystemClock(), spare_rows=False)
     facts = release.json("facts")
-    world = load_world(event_log, store, until_sequence=facts["log_sequence"])
+    world = load_world(event_log, records, until_sequence=facts["log_sequence"])
     world = _in_rows_of(world, live.funnel.catalog)
     session = load_session(release.path("encoder.session"))
     content = live.funnel.vectors.content
@@ -125,12 +126,20 @@ def _replay(subject: Subject, visible: Mask, users: npt.NDArray[np.int32], setti
 
 
 def _in_rows_of(world: World, catalog: Catalog) -> World:
-    """The world in the rows of a release's catalogue. Raises `TrainingError` where items came after the release."""
+    """The world in the rows of a release's catalogue: without items posted since, with bare ones for those deleted.
+
+    Raises `TrainingError` where the release does not know an item of the events it was made of.
+    """
     rows = catalog.rows_of(keys_of(world.columns.items))
-    if (rows < 0).any():
-        missing = world.columns.items[int(np.flatnonzero(rows < 0)[0])]
+    unknown = rows < 0
+    named = np.unique(world.columns.item[world.columns.item >= 0])
+    if unknown[named].any():
+        missing = world.columns.items[int(named[unknown[named]][0])]
         raise TrainingError(
             f"the log has items that the release does not know, {missing!r} among them; train a new release first"
         )
-    columns = replace(world.columns, item=np.append(rows, np.int32(-1))[world.columns.item])
-    return replace(world, columns=columns, catalog=catalog, items=[world.items[i] for i in np.argsort(rows)])
+    ids = [catalog.ids[row] for row in range(catalog.n_items)]
+    by_id = {item.item_id: item for item in world.items}
+    columns = replace(world.columns, item=np.append(rows, np.int32(-1))[world.columns.item], items=ids)
+    items = [by_id.get(item_id) or Item(item_id=item_id) for item_id in ids]
+    return replace(world, columns=columns, catalog=catalog, items=items)

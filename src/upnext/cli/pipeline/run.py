@@ -21,15 +21,15 @@ from upnext.clock import SystemClock
 from upnext.compress.step import check_session_step, session_step_graph
 from upnext.features.session_stepper import GraphStepper
 from upnext.ingest.log_interface import EventLog
+from upnext.ingest.records import Records
 from upnext.models.ranker_lists import RankerLists
 from upnext.release.onnx_session import open_session
 from upnext.release.release import Release
 from upnext.settings import Settings
+from upnext.state.session_consumer import session_consumer
 from upnext.store.interface import Store
 from upnext.training.checkpoint import digest_of
 from upnext.training.splits import Split, interactions
-
-_WARM_UP_SUBJECTS = 200
 
 
 class Steps(Protocol):
@@ -43,11 +43,12 @@ class TrainingRun:
     """One run over one home. Interrupted and run again with the same settings, it goes on where it was."""
 
     def __init__(
-        self, home: Path, store: Store, event_log: EventLog, settings: Settings, train: TrainSettings, seed: int,
-        steps: Steps,
+        self, home: Path, store: Store, records: Records, event_log: EventLog, settings: Settings, train: TrainSettings,
+        seed: int, steps: Steps,
     ) -> None:  # fmt: skip
         self._home = home
         self._store = store
+        self._records = records
         self._event_log = event_log
         self._settings = settings
         self._train = train
@@ -60,7 +61,7 @@ class TrainingRun:
         `cut_ms` is where a split by time cuts; None: where the newest tenth begins.
         """
         with self._steps.step("reading the log") as progress:
-            world = load_world(self._event_log, self._store, lambda done, total: progress(done, total, "events"))
+            world = load_world(self._event_log, self._records, lambda done, total: progress(done, total, "events"))
         split = split_of(world.columns, split_name, hold_out=hold_out, cut_ms=cut_ms)
         folder = self._folder(world, split)
         encoders = train_encoders(world, split.train, self._train, folder, self._seed, self._steps.step)
@@ -81,18 +82,23 @@ class TrainingRun:
             log_sequence=world.log_sequence,
             retrieved_share=retrieved_share,
             two_tower=self._train.two_tower,
-            warm_up=self._warm_up(world),
+            records_revision=world.records_revision,
         )
         with self._steps.step("writing the release"):
             release = write_release(
                 self._home / "releases", SystemClock(), world=world, encoders=encoders, tuned=tuned, crowd=everything,
                 ranker=ranker, spec=rehearsal.funnel.assembler.spec, step_graph=step_graph,
-                facts=facts,
+                facts=facts, spare_rows=self._settings.items.fresh_rows,
             )  # fmt: skip
         with self._steps.step("states and vectors of all users") as progress:
             backfill(
                 world, self._store, facts.encoders, encoders.session, encoders.two_tower, self._settings.state, progress
             )
+        consumer = session_consumer(
+            self._event_log, self._store, self._home / "consumers", self._settings.state, SystemClock()
+        )
+        consumer.skip_to(world.log_sequence)
+        consumer.close()
         return release
 
     def _stepper(self, world: World, encoders: Encoders, graph: bytes) -> GraphStepper:
@@ -124,12 +130,6 @@ class TrainingRun:
         with self._steps.step("ranker") as progress:
             file = self._ranker_file(folder, lists)
             return train_and_compress(lists, self._train, file, self._seed, progress), retrieved_share
-
-    def _warm_up(self, world: World) -> list[str]:
-        """The subjects of the newest events: the likeliest to come."""
-        newest = world.columns.user[::-1][: 20 * _WARM_UP_SUBJECTS]
-        users = list(dict.fromkeys(newest.tolist()))[:_WARM_UP_SUBJECTS]
-        return [world.columns.users[user] for user in users]
 
     def _folder(self, world: World, split: Split) -> Path:
         """Where checkpoints are: the same events, split, encoder settings and seed find each other's."""

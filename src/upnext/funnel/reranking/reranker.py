@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upnext.catalog.catalog import UNKNOWN_MS, Catalog
+from upnext.domain.identity import key_of
 from upnext.features.scratch import Scratch
 from upnext.funnel.answer import Ranked, Slate
 from upnext.funnel.request import SlateRequest
@@ -23,12 +24,23 @@ class Reranker:
         self._catalog = catalog
         self._settings = settings
         self._scratch = Scratch(catalog.n_items)
+        self._blocked_keys = {key_of(item_id) for item_id in settings.blocked}
+        self._pinned_keys = {key_of(item_id) for item_id in settings.pinned}
         self.blocked = self._known(settings.blocked)
         self._pinned = self._known(settings.pinned)
-        self.allowed: Mask = np.array(catalog.available)
+        self.allowed: Mask = np.array(catalog.available)  # (n_items,) which may leave at all; always the same array
         self.allowed[self.blocked] = False
         self._any_promoted = bool(catalog.promoted.any())
         self._newest_ms = int(catalog.published_ms.max(initial=UNKNOWN_MS))
+
+    def item_changed(self, row: int) -> None:
+        """Takes over what the catalogue says of `row` now; the last step of a change, since the item may then leave."""
+        catalog, key = self._catalog, int(self._catalog.keys[row])
+        self._any_promoted = self._any_promoted or bool(catalog.promoted[row])
+        self._newest_ms = max(self._newest_ms, int(catalog.published_ms[row]))
+        if key in self._pinned_keys:  # and may be new
+            self._pinned = self._known(self._settings.pinned)
+        self.allowed[row] = catalog.available[row] and key not in self._blocked_keys
 
     def _known(self, item_ids: Iterable[str]) -> Rows:
         rows = [self._catalog.row_of(item_id) for item_id in item_ids]

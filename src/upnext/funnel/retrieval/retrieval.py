@@ -15,14 +15,20 @@ from upnext.funnel.answer import Answer
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.retrieval import sources
 from upnext.funnel.retrieval.merge import Candidates, Merger
+from upnext.funnel.retrieval.similar import similar_rows
 from upnext.funnel.retrieval.sources import Eligible, Indexes, Lookup
 from upnext.settings import RetrievalSettings
 from upnext.state.crowd import Crowd
 
 Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 _MOST_SPARE = 100  # past so many seen and excluded items, they are filtered inside the search instead of after it
+# Past so many items of the indexes that may not leave, a search leaves them out itself, which makes every search
+# slower; up to here so many more are fetched, which keeps recall even where all of them are near.
+_MOST_WITHDRAWN = 100
 _ALL = 1 << 30
+_NO_ROWS: Rows = np.empty(0, np.int32)
 _log = logging.getLogger(__name__)
 
 SOURCE_FUNCTIONS: dict[str, Callable[[Lookup, int], Rows]] = {
@@ -32,6 +38,7 @@ SOURCE_FUNCTIONS: dict[str, Callable[[Lookup, int], Rows]] = {
     "content": sources.content,
     "popular": sources.popular,
     "trending": sources.trending,
+    "fresh": sources.fresh,
 }
 
 
@@ -41,12 +48,18 @@ class Retrieval:
     def __init__(
         self, vectors: ItemVectors, indexes: Indexes, crowd: Crowd, allowed: Mask, settings: RetrievalSettings
     ) -> None:
-        """`allowed` (n_items,): which items may leave at all."""
+        """`allowed` (n_items,): which items may leave at all; when it changes, tell `allowed_changed`.
+
+        Those past the ones in the indexes are fresh: looked at one by one.
+        """
         self._vectors = vectors
         self._indexes = indexes
         self._crowd = crowd
         self._allowed = allowed
-        self._eligible = None if allowed.all() else Eligible.of(allowed)
+        known = [index.n_items for index in (indexes.session, indexes.user, indexes.content) if index is not None]
+        self._n_indexed = min(known, default=len(allowed))
+        self._open = self._opened()
+        self._stale = False
         self._settings = settings
         self._merger = Merger(len(allowed))
         self._plan = [
@@ -54,6 +67,19 @@ class Retrieval:
             for name, function in SOURCE_FUNCTIONS.items()
             if getattr(settings, name) > 0
         ]
+
+    def allowed_changed(self) -> None:
+        """The next request sees which items may leave now. Until then none leaves that may not: see `keep`."""
+        self._stale = True
+
+    def similar(self, row: int, n: int, request: SlateRequest | None = None) -> tuple[Rows, Floats] | None:
+        """The (≤ n,) items most like that of `row`, best first, and how like; of those that `request` allows.
+
+        None when nothing is known of the item.
+        """
+        request = request or SlateRequest(subject=None, k=n)
+        eligible, spare, fresh_rows = self._eligible_for(request, _NO_ROWS)
+        return similar_rows(row, n, self._vectors, self._indexes, eligible, spare, fresh_rows)
 
     def candidates(
         self,
@@ -89,13 +115,33 @@ class Retrieval:
         return self._kept(self._merger.merge(found, _ALL), keep)
 
     def _lookup(self, view: UserView, signals: Signals, request: SlateRequest, seen_rows: Rows) -> Lookup:
-        eligible, spare = self._eligible, len(seen_rows) + len(request.exclude_rows)
-        if request.allowed is not None or spare > _MOST_SPARE:
-            mask = self._allowed.copy() if request.allowed is None else self._allowed & request.allowed
-            mask[seen_rows] = False
-            mask[request.exclude_rows] = False
-            eligible, spare = Eligible.of(mask), 0
-        return Lookup(view, signals, self._crowd, self._vectors, self._indexes, eligible, spare)
+        eligible, spare, fresh_rows = self._eligible_for(request, seen_rows)
+        return Lookup(view, signals, self._crowd, self._vectors, self._indexes, eligible, spare, fresh_rows)
+
+    def _eligible_for(self, request: SlateRequest, seen_rows: Rows) -> tuple[Eligible | None, int, Rows]:
+        """What sources may return, how many more they fetch for those dropped afterwards, and the fresh rows."""
+        if self._stale:
+            self._stale = False  # before the look: a change meanwhile is looked at next time
+            self._open = self._opened()
+        eligible, n_withdrawn, fresh_rows = self._open
+        spare = len(seen_rows) + len(request.exclude_rows)
+        if request.allowed is None and spare <= _MOST_SPARE:
+            return eligible, spare + n_withdrawn, fresh_rows
+        mask = self._allowed.copy() if request.allowed is None else self._allowed & request.allowed
+        mask[seen_rows] = False
+        mask[request.exclude_rows] = False
+        return Eligible.of(mask, self._n_indexed), 0, fresh_rows
+
+    def _opened(self) -> tuple[Eligible | None, int, Rows]:
+        """What any request may be answered with, how many more to fetch from an index, and the fresh rows."""
+        allowed, n_indexed = self._allowed, self._n_indexed
+        fresh_rows = (n_indexed + allowed[n_indexed:].nonzero()[0]).astype(np.int32)
+        n_withdrawn = n_indexed - int(np.count_nonzero(allowed[:n_indexed]))
+        if not n_withdrawn:
+            return None, 0, fresh_rows
+        if n_withdrawn <= _MOST_WITHDRAWN:
+            return Eligible(allowed, None), n_withdrawn, fresh_rows
+        return Eligible.of(allowed, n_indexed), 0, fresh_rows
 
     def _kept(self, merged: Candidates, keep: Callable[[Rows], Mask]) -> Candidates:
         """Filtered after the merge, so that the filter runs once, and cut after the filter."""

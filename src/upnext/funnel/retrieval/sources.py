@@ -30,12 +30,13 @@ class Eligible:
     """The items that a source may return, for lists and for vector search."""
 
     mask: npt.NDArray[np.bool_]  # (n_items,)
-    allowed: Allowed  # the same, as the indexes want it
+    # The same, as the indexes want it; None: nearly all, and so many more are fetched as may be dropped afterwards.
+    allowed: Allowed | None
 
     @classmethod
-    def of(cls, mask: npt.NDArray[np.bool_]) -> "Eligible":
-        """Over a mask that nobody changes any more."""
-        return cls(mask, Allowed.of(mask))
+    def of(cls, mask: npt.NDArray[np.bool_], n_indexed: int) -> "Eligible":
+        """Over a mask whose first `n_indexed` items are those of the indexes."""
+        return cls(mask, Allowed.of(mask[:n_indexed]))
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class Lookup:
     indexes: Indexes
     eligible: Eligible | None  # None: every item
     spare: int  # fetched beyond what is asked for, since so many may be dropped afterwards
+    fresh_rows: Rows  # rising: items that are in no index, the newest last
 
 
 def user_vector(look: Lookup, n: int) -> Rows:
@@ -85,6 +87,43 @@ def popular(look: Lookup, n: int) -> Rows:
 def trending(look: Lookup, n: int) -> Rows:
     """What the crowd chooses this very hour."""
     return _first(look.crowd.trends.trending(), n, look)
+
+
+def fresh(look: Lookup, n: int) -> Rows:
+    """Items posted since the release was made, which are too few for an index: all are looked at.
+
+    The best for the session vector, else the user vector, else by text; for a user without any of them the newest.
+    """
+    rows = look.fresh_rows[::-1]
+    if look.eligible is not None:
+        rows = rows[look.eligible.mask.take(rows)]
+    asked = _question(look) if len(rows) else None
+    if asked is None:
+        return rows[: n + look.spare]
+    first, last = int(look.fresh_rows[0]), int(look.fresh_rows[-1])
+    scores = asked[0][first : last + 1] @ asked[1]  # of a few rows too many, but without copying them
+    return rows.take(best_of(scores.take(rows - first), n + look.spare))
+
+
+def _question(look: Lookup) -> tuple[Floats, Floats] | None:
+    """The table and the vector to look for items with, the best there is of this user."""
+    vectors, view = look.vectors, look.view
+    if vectors.session is not None and len(view.session_vector):
+        return vectors.session, vectors.session_query(view.session_vector)
+    if vectors.user is not None and len(view.user_vector):
+        return vectors.user, view.user_vector
+    if vectors.content is not None and len(look.signals.content_profile):
+        return vectors.content, look.signals.content_profile
+    return None
+
+
+def best_of(scores: Floats, n: int) -> npt.NDArray[np.intp]:
+    """(≤ n,) places of the highest `scores`, best first, ties by place."""
+    if n >= len(scores) // 4:
+        return np.argsort(-scores, kind="stable")[:n]
+    high = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
+    best: npt.NDArray[np.intp] = high[np.argsort(-scores[high], kind="stable")[:n]]
+    return best
 
 
 def _first(rows: Rows, n: int, look: Lookup) -> Rows:

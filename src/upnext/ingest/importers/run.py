@@ -1,10 +1,10 @@
-"""One import from source to log and store, with a report; knows formats only by the records they yield."""
+"""One import from source to log and records, with a report; knows formats only by the records they yield."""
 
 from collections.abc import Callable
 
 import msgspec
 
-from upnext.clock import Clock, Deadline
+from upnext.clock import Clock
 from upnext.contracts.event import check_event
 from upnext.contracts.fields import check_id
 from upnext.contracts.item import check_item
@@ -12,8 +12,7 @@ from upnext.domain.event import Event, Item, User
 from upnext.errors import ContractError
 from upnext.ingest.importers.source import Record, Rejected, Source
 from upnext.ingest.log_interface import EventLog
-from upnext.ingest.records import put_items, put_users
-from upnext.store.interface import Store
+from upnext.ingest.records import Records
 
 BATCH_RECORDS = 5_000
 EXAMPLES_PER_REASON = 3
@@ -36,15 +35,15 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def import_into(
-    source: Source, log: EventLog, store: Store, *, clock: Clock, progress: Progress | None = None
+    source: Source, log: EventLog, records: Records, *, clock: Clock, progress: Progress | None = None
 ) -> ImportReport:
-    """Appends the source's events to `log` and puts its items and users into `store`, in batches.
+    """Appends the source's events to `log` and puts its items and users into `records`, in batches.
 
     Every record passes the checks that HTTP traffic passes; those that fail are counted as rejected. `duplicates`
     are events the log already held. An error in the middle leaves what was imported so far; running it again
     completes it, since event ids do not change.
     """
-    run = _Run(source, log, store, clock)
+    run = _Run(source, log, records, clock)
     for record in source.records():
         run.take(record)
         if run.pending == BATCH_RECORDS:
@@ -60,10 +59,10 @@ def import_into(
 class _Run:
     """The batches and counts of one import."""
 
-    def __init__(self, source: Source, log: EventLog, store: Store, clock: Clock) -> None:
+    def __init__(self, source: Source, log: EventLog, records: Records, clock: Clock) -> None:
         self._source = source
         self._log = log
-        self._store = store
+        self._records = records
         self._clock = clock
         self._now_ms = clock.now_ms()
         self._events: list[Event] = []
@@ -95,12 +94,11 @@ class _Run:
         self.pending += 1
 
     def flush(self) -> None:
-        """What is pending is durably in the log and the store."""
-        deadline = Deadline.never(self._clock)
+        """What is pending is durably in the log and the records."""
         if self._items:
-            put_items(self._store, self._items, deadline)
+            self._records.put_items(self._items)
         if self._users:
-            put_users(self._store, self._users, deadline)
+            self._records.put_users(self._users)
         if self._events:
             new = sum(sequence is not None for sequence in self._log.append(self._events))
             self._accepted += new

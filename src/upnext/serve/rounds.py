@@ -1,0 +1,63 @@
+"""Work that a worker does now and then beside its requests, in one thread; knows not what the work is."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from upnext.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Round:
+    """Something to do every `period_ms`. A failure is logged once for each kind of it in a row, and tried again."""
+
+    name: str
+    period_ms: float
+    work: Callable[[], object]
+    due_ms: float = 0.0
+    failing: str = field(default="", repr=False)
+
+
+class Rounds:
+    """One thread, one piece of work after the other."""
+
+    def __init__(self, rounds: Sequence[Round], clock: Clock) -> None:
+        self._rounds = rounds
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread after what it is doing."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+
+    def once(self) -> float:
+        """Does what is due; milliseconds until the next is."""
+        for each in self._rounds:
+            if self._clock.monotonic_ms() >= each.due_ms and not self._stopping.is_set():
+                self._do(each)
+                each.due_ms = self._clock.monotonic_ms() + each.period_ms
+        return min(each.due_ms for each in self._rounds) - self._clock.monotonic_ms()
+
+    def _do(self, each: Round) -> None:
+        try:
+            each.work()
+        except Exception as error:
+            kind = f"{type(error).__name__}"
+            if kind != each.failing:
+                _log.exception("%s failed; trying again every %g ms", each.name, each.period_ms)
+            each.failing = kind
+        else:
+            each.failing = ""
+
+    def _run(self) -> None:
+        while not self._stopping.wait(max(self.once(), 1.0) / 1_000):
+            pass

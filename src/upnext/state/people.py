@@ -1,0 +1,121 @@
+"""All that is kept of one person, wherever it is kept: shown, and erased; knows nothing of who asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from upnext.clock import Deadline
+from upnext.domain.event import Event, User
+from upnext.domain.identity import subject_of
+from upnext.ingest.dead_letters import DeadLetters
+from upnext.ingest.dead_letters_record import DeadLetter
+from upnext.ingest.log_interface import EventLog
+from upnext.ingest.records import Records
+from upnext.ingest.served import JoinedSlate
+from upnext.ingest.served_slates import ServedSlates
+from upnext.state.user_state import UserState, UserVectors, known_encoders, state_key, vectors_key
+from upnext.store.interface import Store
+
+# An erased user's state is marked as having applied the whole log for so long, since a consumer may still hold events
+# that it read before they were erased. The mark says nothing of the person but that they were erased.
+_MARK_MS = 10 * 60_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of one person. A person's sessions are those that their events name."""
+
+    user_id: str
+    record: User | None
+    states: dict[str, tuple[UserState, dict[str, UserVectors]]]  # by subject; vectors by the name of their encoders
+    events: list[tuple[int, Event]]  # in the order of the log
+    slates: list[JoinedSlate]
+    dead_letters: list[DeadLetter]
+
+
+@dataclass(frozen=True)
+class Erased:
+    """How much was erased of one person."""
+
+    record: bool
+    events: int
+    states: int
+    slates: int
+    dead_letters: int
+
+
+@dataclass(frozen=True)
+class People:
+    """The places where something is kept of people."""
+
+    event_log: EventLog
+    store: Store
+    records: Records
+    dead_letters: DeadLetters
+    served: ServedSlates
+
+    def known(self, user_id: str, deadline: Deadline) -> Known:
+        """All of it. Takes milliseconds, and longer where dead letters are many. Raises `StoreError`."""
+        subjects = self._subjects(user_id)
+        return Known(
+            user_id=user_id,
+            record=self.records.user(user_id),
+            states=self._states(subjects, deadline),
+            events=sorted(numbered for subject in subjects for numbered in self._events(subject)),
+            slates=[slate for subject in subjects for slate in self.served.of_subject(subject)],
+            dead_letters=self.dead_letters.mentioning([user_id]),
+        )
+
+    def erase(self, user_id: str, deadline: Deadline) -> Erased:
+        """Removes it everywhere, durably; erasing again removes what is left. Raises `StoreError`, having begun.
+
+        The log goes late, since it tells which sessions were theirs. States go before and once more after it, for the
+        sake of events that came meanwhile.
+        """
+        subjects = self._subjects(user_id)
+        record = self.records.user(user_id) is not None
+        self.records.delete_users([user_id])
+        dead_letters = self.dead_letters.forget([user_id])
+        slates = self.served.forget(subjects)
+        states = self._erase_states(subjects, deadline)
+        events = self.event_log.forget(subjects)
+        self._erase_states(subjects, deadline)
+        return Erased(record=record, events=events, states=states, slates=slates, dead_letters=dead_letters)
+
+    def _subjects(self, user_id: str) -> list[str]:
+        """The user, and the sessions that their events name."""
+        user = f"u:{user_id}"
+        sessions = (event.session_id for _, event in self.event_log.of_subject(user) if event.session_id)
+        return [user, *(f"s:{session}" for session in dict.fromkeys(sessions))]
+
+    def _events(self, subject: str) -> list[tuple[int, Event]]:
+        return [each for each in self.event_log.of_subject(subject) if _subject(each[1]) == subject]
+
+    def _states(
+        self, subjects: Sequence[str], deadline: Deadline
+    ) -> dict[str, tuple[UserState, dict[str, UserVectors]]]:
+        names = known_encoders(self.store, deadline)
+        found = {}
+        for subject in subjects:
+            keys = [state_key(subject), *(vectors_key(name, subject) for name in names)]
+            raw, *vectors = self.store.get_many(keys, deadline)
+            state = UserState.unpack(raw)
+            held = {name: UserVectors.unpack(each) for name, each in zip(names, vectors, strict=True)}
+            if state.state_version > 0 or any(vectors):  # else absent, or the mark of one erased
+                found[subject] = state, {name: each for name, each in held.items() if each}
+        return found
+
+    def _erase_states(self, subjects: Sequence[str], deadline: Deadline) -> int:
+        names = known_encoders(self.store, deadline)
+        states = 0
+        mark = UserState(applied_sequence=self.event_log.last()).pack()
+        for subject in subjects:
+            vectors = [vectors_key(name, subject) for name in names]
+            before = self.store.get_many([state_key(subject)], deadline)[0]
+            states += UserState.unpack(before).state_version > 0
+            self.store.put_many([(state_key(subject), mark)], deadline, ttl_ms=_MARK_MS)
+            self.store.delete_many(vectors, deadline)
+        return states
+
+
+def _subject(event: Event) -> str | None:
+    return subject_of(event.user_id, event.session_id)

@@ -1,0 +1,36 @@
+"""The consumer of the log that moves users' states, named in one place; knows not who runs it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from upnext.clock import Clock, Deadline
+from upnext.domain.event import Event
+from upnext.ingest.consumer import Consumer
+from upnext.ingest.log_interface import EventLog
+from upnext.settings import StateSettings
+from upnext.state.advance import SessionStepper
+from upnext.state.apply import apply_events
+from upnext.store.interface import Store
+
+_BATCH_EVENTS = 500  # between two looks at the deadline
+
+
+def session_consumer(
+    event_log: EventLog,
+    store: Store,
+    folder: Path,
+    settings: StateSettings,
+    clock: Clock,
+    stepper: Callable[[], SessionStepper | None] = lambda: None,
+) -> Consumer:
+    """Catching it up applies every event of the log so far to its user's state.
+
+    The offset is kept with the states: whoever deletes them has all of them made anew. `folder`: where a home keeps
+    the locks of its consumers. `stepper` gives the session encoder in force; without one vectors are made later.
+    """
+    never = Deadline.never(clock)
+
+    def handle(events: Sequence[tuple[int, Event]]) -> None:
+        apply_events(events, store, stepper(), settings, never)
+
+    return Consumer("session", event_log, store, handle, folder, clock, batch_events=_BATCH_EVENTS)

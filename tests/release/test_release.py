@@ -178,10 +178,10 @@ def test_a_release_under_another_name_is_refused(tmp_path: Path) -> None:
 
 def test_a_release_of_a_newer_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
     release = written(tmp_path)
-    newer = sealed(msgspec.structs.replace(release.manifest, format=2))
+    newer = sealed(msgspec.structs.replace(release.manifest, format=3))
     folder = release.folder.rename(tmp_path / newer.id)
     write_manifest(newer, folder)
-    with pytest.raises(ReleaseError, match=r"format 2.*upgrade upnext"):
+    with pytest.raises(ReleaseError, match=r"format 3.*upgrade upnext"):
         read_manifest(folder)
 
 

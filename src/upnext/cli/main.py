@@ -19,6 +19,7 @@ from upnext.cli.release_command import release_command
 from upnext.cli.serve_command import serve_command
 from upnext.cli.settings_command import settings_command
 from upnext.cli.train_command import train_command
+from upnext.cli.users_command import users_command
 from upnext.errors import UpnextError
 
 
@@ -37,6 +38,7 @@ for command in (
     bench_command,
     contracts_command,
     deadletters_command,
+    users_command,
     keys_command,
     export_command,
     settings_command,

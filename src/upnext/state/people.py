@@ -1,13 +1,16 @@
 """All that is kept of one person, wherever it is kept: shown, and erased; knows nothing of who asks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from upnext.clock import Deadline
 from upnext.domain.event import Event, User
 from upnext.domain.identity import subject_of
 from upnext.ingest.dead_letters import DeadLetters
-from upnext.ingest.dead_letters_record import DeadLetter
+from upnext.ingest.dead_letters_record import DeadLetter, view
 from upnext.ingest.log_interface import EventLog
 from upnext.ingest.records import Records
 from upnext.ingest.served import JoinedSlate
@@ -41,6 +44,18 @@ class Erased:
     states: int
     slates: int
     dead_letters: int
+
+
+def document(known: Known, name_of: Callable[[int], str | None] = lambda key: None) -> dict[str, Any]:
+    """All of it as plain data. `name_of` tells an item's id by its key, for those that a release has."""
+    return {
+        "user_id": known.user_id,
+        "record": _named(known.record) if known.record else None,
+        "states": [_state(subject, *held, name_of) for subject, held in known.states.items()],
+        "events": [{"sequence": number, **_named(event)} for number, event in known.events],
+        "slates": [_slate(joined) for joined in known.slates],
+        "dead_letters": [msgspec.to_builtins(view(letter)) for letter in known.dead_letters],
+    }
 
 
 @dataclass(frozen=True)
@@ -119,3 +134,35 @@ class People:
 
 def _subject(event: Event) -> str | None:
     return subject_of(event.user_id, event.session_id)
+
+
+def _state(
+    subject: str, state: UserState, vectors: dict[str, UserVectors], name_of: Callable[[int], str | None]
+) -> dict[str, Any]:
+    return {
+        "subject": subject,
+        "state_version": state.state_version,
+        "n_interactions": state.n_interactions,
+        "last_ms": state.last_ms,
+        "recent_items": [name_of(key) for key in state.recent_keys.tolist()],
+        "seen_items": [name_of(key) for key in state.seen.tolist()],
+        "vectors": {
+            name: {field: getattr(each, field).tolist() for field in ("session_vector", "user_vector", "hidden")}
+            for name, each in vectors.items()
+        },
+    }
+
+
+def _slate(joined: JoinedSlate) -> dict[str, Any]:
+    slate = joined.slate
+    named = {name: value for name, value in _named(slate).items() if name not in ("user", "cross")}
+    return {
+        **named,
+        "user_features": slate.user_features().tolist(),
+        "outcomes": [_named(outcome) for outcome in joined.outcomes],
+    }
+
+
+def _named(record: msgspec.Struct) -> dict[str, Any]:
+    """Fields by name, of a record that is stored as an array."""
+    return {name: msgspec.to_builtins(getattr(record, name)) for name in record.__struct_fields__}

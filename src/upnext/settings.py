@@ -87,6 +87,7 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     covisit_width: AtLeastOne = 128  # successors kept per item; the least frequent makes way
     covisit_bytes: AtLeastOne = 256 * 2**20  # bound on the table of successors, per worker
     follow_ms: AtLeastOne = 50  # how often a worker reads the log for events taken by others
+    snapshot_ms: AtLeastOne = 15 * 60_000  # how often the counts are kept, for workers that start to go on from
 
 
 class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -206,3 +206,25 @@ def test_without_a_release_events_are_taken_and_slates_follow_once_one_is_activa
             assert (len(slate["items"]), slate["state_version"]) == (20, 1)
 
     asyncio.run(inside())
+
+
+def test_a_worker_that_starts_goes_on_from_the_counts_another_has_left(home: Path, monkeypatch: Any) -> None:
+    click = {"action": "click", "user_id": "ann", "item_id": "i000001"}
+
+    async def first() -> tuple[int, list[int]]:
+        async with running(home) as (client, engine):
+            await client.post("/v1/events", json=[click] * 5)
+            follower = engine.in_force.follower
+            await until(lambda: follower.sequence == engine.event_log.last())
+            return follower.sequence, engine.live.funnel.crowd.trends.popular().tolist()
+
+    async def second() -> tuple[int, list[int]]:
+        async with running(home) as (_, engine):
+            return engine.in_force.follower.sequence, engine.live.funnel.crowd.trends.popular().tolist()
+
+    before = asyncio.run(first())
+    observed: list[int] = []
+    monkeypatch.setattr("upnext.state.crowd.Crowd.observe", lambda self, *event: observed.append(1))
+    sequence, popular = asyncio.run(second())
+    assert (sequence, popular) == before
+    assert not observed, "the events before the snapshot are not counted again"

@@ -11,18 +11,27 @@ from tests.state.stepping import CountingStepper, event
 from upnext.domain.event import ACTION_CODE, ACTIONS, INTERACTIONS
 from upnext.domain.identity import key_of
 from upnext.settings import StateSettings
-from upnext.state.advance import advanced_state, due_steps, stepped
-from upnext.state.user_state import UserState, UserVectors
+from upnext.state.advance import advance, due_steps, stepped
+from upnext.state.user_state import PackedState, UserState, UserVectors
 
 SETTINGS = StateSettings(recent_events=4, seen_items=6)
 EMPTY = UserState()
+
+
+def advanced_state(state: UserState, event: object, settings: StateSettings) -> UserState:
+    moved = PackedState.unpack(state.pack())
+    chosen = advance(moved, event, settings)
+    after = UserState.unpack(moved.pack())
+    assert chosen == (int(after.recent_keys[-1]) if after.n_interactions > state.n_interactions else None)
+    return after
 
 
 def advanced_vectors(
     vectors: UserVectors | None, before: UserState, after: UserState, stepper: CountingStepper
 ) -> UserVectors:
     new = after.recent_keys[-1:].tolist() if after.n_interactions > before.n_interactions else []
-    return stepped([due_steps(vectors, before, after, new)], stepper)[0]
+    versions = before.state_version, after.state_version
+    return stepped([due_steps(vectors, *versions, before.recent_keys.tobytes(), new)], stepper)[0]
 
 
 def states_after(*events: object) -> list[UserState]:
@@ -138,7 +147,7 @@ def test_an_item_that_the_encoder_does_not_know_changes_no_vector() -> None:
 
 def test_of_a_user_with_unknown_items_only_there_is_no_vector() -> None:
     states = states_after(event("?"), event("??"))
-    vectors = advanced_vectors(None, EMPTY, states[-1], CountingStepper())
+    vectors = advanced_vectors(None, states[1], states[2], CountingStepper())
     assert (len(vectors.session_vector), len(vectors.hidden), vectors.state_version) == (0, 0, 2)
 
 
@@ -146,7 +155,9 @@ def test_users_of_unequal_length_are_stepped_side_by_side_as_they_would_be_alone
     histories = [[1, 2, 3], [], [4], ["?", 5]]
     lasts = [states_after(*map(event, history))[-1] for history in histories]
     together = CountingStepper()
-    vectors = stepped([due_steps(None, EMPTY, last, last.recent_keys.tolist()) for last in lasts], together)
+    vectors = stepped(
+        [due_steps(None, 0, last.state_version, last.recent_keys.tobytes(), []) for last in lasts], together
+    )
     assert [each.hidden.tolist() for each in vectors] == [[1, 2, 3], [], [4], [5]]
     assert [each.state_version for each in vectors] == [3, 0, 1, 2]
     assert together.steps == 6

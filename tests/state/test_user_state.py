@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upnext.errors import StoreError
-from upnext.state.user_state import UserState, UserVectors, state_key, vectors_key
+from upnext.state.user_state import PackedState, UserState, UserVectors, state_key, vectors_key
 
 KEYS = st.integers(0, 2**64 - 1)
 
@@ -33,6 +33,15 @@ FLOATS = st.lists(st.floats(width=32, allow_nan=False), max_size=80).map(lambda 
 @given(states())
 def test_a_state_is_read_as_it_was_packed(state: UserState) -> None:
     assert as_lists(UserState.unpack(state.pack())) == as_lists(state)
+
+
+@given(states())
+def test_a_state_as_bytes_is_the_same_state(state: UserState) -> None:
+    packed = PackedState.unpack(state.pack())
+    assert packed.pack() == state.pack()
+    assert (packed.state_version, packed.applied_sequence) == (state.state_version, state.applied_sequence)
+    for name in ("recent_keys", "recent_ms", "recent_actions", "seen"):
+        assert getattr(packed, name) == getattr(state, name).tobytes()
 
 
 @given(KEYS, FLOATS, FLOATS, FLOATS)
@@ -82,6 +91,8 @@ def test_bytes_of_another_format_are_refused(record: UserState | UserVectors) ->
 def test_a_state_that_is_not_whole_is_refused(raw: bytes) -> None:
     with pytest.raises(StoreError, match="not whole"):
         UserState.unpack(raw)
+    with pytest.raises(StoreError, match="not whole"):
+        PackedState.unpack(raw)
 
 
 @pytest.mark.parametrize("cut", [1, 4, 25])

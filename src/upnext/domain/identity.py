@@ -1,6 +1,7 @@
 """Identities as 64-bit keys: the same string has the same key on every machine and in every release."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 Keys = npt.NDArray[np.uint64]
 
 
+@lru_cache(1 << 16)  # an id is asked for several times within moments: by log, state and crowd
 def key_of(identity: str) -> int:
     """64-bit key of a non-empty id: BLAKE2b of its UTF-8 bytes, read little-endian."""
     return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "little")

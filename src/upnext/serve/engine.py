@@ -52,7 +52,9 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _InForce:
+class InForce:
+    """A release that answers, and what keeps its counts of the crowd up to date."""
+
     live: Live
     follower: CrowdFollower
 
@@ -73,6 +75,7 @@ class Engine:
         self.settings = settings
         self.clock = clock
         self.tenant = tenant
+        self._home = home
         self._metrics = metrics
         self.store: Store = open_store(home, settings.store, clock)
         self.event_log: EventLog = LmdbEventLog(home / "log")
@@ -89,7 +92,7 @@ class Engine:
         self.joiner = impressions_consumer(self.event_log, self.served, locks, clock)
         self.writer = EventWriter(self.event_log, self.dead_letters.append, self.applier.apply, settings.ingest)
         self._releases = Releases(home)
-        self._in_force: _InForce | None = None
+        self.in_force: InForce | None = None
         self._watching: asyncio.Task[None] | None = None
         self._rounds = Rounds(
             [
@@ -105,7 +108,7 @@ class Engine:
     @property
     def live(self) -> Live | None:
         """The release in force; None until the first one is warm."""
-        return self._in_force.live if self._in_force else None
+        return self.in_force.live if self.in_force else None
 
     def has_release(self) -> bool:
         """Whether a release is active, in force yet or not."""
@@ -119,11 +122,11 @@ class Engine:
         release = self._releases.open_active()
         live = open_live(release, self.settings, self.clock)
         self._take_in(live)  # before the crowd, which counts only items that have a row
-        follower = CrowdFollower(live, self.event_log, self.settings.trends.follow_ms)
+        follower = CrowdFollower(live, self.event_log, self._home / "crowd", self.settings.trends, self.clock)
         follower.catch_up()
         self._note_encoders(live)
         self._warm_up(live)
-        before, self._in_force = self._in_force, _InForce(live, follower)
+        before, self.in_force = self.in_force, InForce(live, follower)
         follower.start()
         self._measure()
         if before:
@@ -141,8 +144,8 @@ class Engine:
         """Writes what was accepted, stops all threads, closes stores and log."""
         if self._watching:
             self._watching.cancel()
-        if self._in_force:
-            self._in_force.follower.close()
+        if self.in_force:
+            self.in_force.follower.close()
         self._rounds.close()
         self.writer.close()
         self.served_writer.close()
@@ -243,7 +246,7 @@ class Engine:
         gauge("dead_letters", totals.waiting)
         gauge("dead_letters_bytes", totals.waiting_bytes)
         gauge("dead_letters_dropped", totals.dropped_by_age + totals.dropped_by_size)
-        if in_force := self._in_force:
+        if in_force := self.in_force:
             live = in_force.live
             gauge("workers", 1)
             gauge("crowd_lag_events", max(last - in_force.follower.sequence, 0))
@@ -253,7 +256,7 @@ class Engine:
             gauge("fresh_items_waiting", live.fresh.waiting)
 
     def _stepper(self) -> SessionStepper | None:
-        return self._in_force.live.stepper if self._in_force else None
+        return self.in_force.live.stepper if self.in_force else None
 
     def _read_seen(self, live: Live, subject: str, answer: Answer) -> None:
         try:

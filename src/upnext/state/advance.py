@@ -1,8 +1,8 @@
 """Events move users' states by one step each; pure, so it may be run again when another writer was faster."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,10 @@ import numpy.typing as npt
 from upnext.domain.event import ACTION_CODE, INTERACTIONS, Event
 from upnext.domain.identity import key_of
 from upnext.settings import StateSettings
-from upnext.state.user_state import UserState, UserVectors
+from upnext.state.user_state import PackedState, UserVectors
 
 Floats = npt.NDArray[np.float32]
-Array = TypeVar("Array", bound=npt.NDArray[Any])
+_ACTION_BYTE = {action: bytes([code]) for action, code in ACTION_CODE.items()}
 _NO_FLOATS: Floats = np.empty(0, np.float32)
 
 
@@ -29,27 +29,30 @@ class SessionStepper(Protocol):
         """
 
 
-def advanced_state(state: UserState, event: Event, settings: StateSettings) -> UserState:
-    """The state after `event`: interactions are remembered, disliked items count as seen, the rest is mere activity."""
-    session = key_of(event.session_id) if event.session_id else state.session_key
-    last_ms = max(state.last_ms, event.timestamp_ms)
-    if event.item_id is None or (event.action not in INTERACTIONS and event.action != "dislike"):
-        return replace(state, state_version=state.state_version + 1, last_ms=last_ms, session_key=session)
-    key = np.uint64(key_of(event.item_id))
-    seen = _with_seen(state.seen, key, settings.seen_items)
-    if event.action == "dislike":
-        return replace(state, state_version=state.state_version + 1, last_ms=last_ms, session_key=session, seen=seen)
+def advance(state: PackedState, event: Event, settings: StateSettings) -> int | None:
+    """Moves `state` by `event`; the key of the item that it chose, None for an event that chooses none.
+
+    Interactions are remembered, disliked items count as seen, the rest is mere activity.
+    """
+    state.state_version += 1
+    if event.timestamp_ms > state.last_ms:
+        state.last_ms = event.timestamp_ms
+    if event.session_id:
+        state.session_key = key_of(event.session_id)
+    chosen = event.action in INTERACTIONS
+    if event.item_id is None or not (chosen or event.action == "dislike"):
+        return None
+    key = key_of(event.item_id)
+    key_bytes = key.to_bytes(8, "little")
+    state.seen = _with_seen(state.seen, key, key_bytes, settings.seen_items)
+    if not chosen:
+        return None
     keep = settings.recent_events
-    return UserState(
-        state.state_version + 1,
-        state.n_interactions + 1,
-        last_ms,
-        session,
-        _newest(state.recent_keys, key, keep),
-        _newest(state.recent_ms, event.timestamp_ms, keep),
-        _newest(state.recent_actions, ACTION_CODE[event.action], keep),
-        seen,
-    )
+    state.n_interactions += 1
+    state.recent_keys = (state.recent_keys + key_bytes)[-8 * keep :]
+    state.recent_ms = (state.recent_ms + event.timestamp_ms.to_bytes(8, "little", signed=True))[-8 * keep :]
+    state.recent_actions = (state.recent_actions + _ACTION_BYTE[event.action])[-keep:]
+    return key
 
 
 @dataclass(slots=True)
@@ -63,16 +66,19 @@ class DueSteps:
     item_keys: list[int]
 
 
-def due_steps(vectors: UserVectors | None, before: UserState, after: UserState, new_keys: Sequence[int]) -> DueSteps:
-    """What leads to the vectors of `after`: `new_keys` where they belong to `before`, else its recent events first.
+def due_steps(
+    vectors: UserVectors | None, before_version: int, after_version: int, recent: bytes, new_keys: Sequence[int]
+) -> DueSteps:
+    """What leads to the vectors of version `after_version`: `new_keys` where they belong to `before_version`.
 
-    `new_keys`: items chosen between the two states. The user vector is made in batch and only carried along.
+    Else the items before first, `recent`, packed as in `PackedState`. `new_keys`: items chosen between the versions.
+    The user vector is made in batch and only carried along.
     """
     user_vector = vectors.user_vector if vectors else _NO_FLOATS
-    if vectors and vectors.state_version == before.state_version and len(vectors.hidden):
-        return DueSteps(after.state_version, user_vector, vectors.hidden, vectors.session_vector, list(new_keys))
-    anew = [*before.recent_keys.tolist(), *new_keys]
-    return DueSteps(after.state_version, user_vector, _NO_FLOATS, _NO_FLOATS, anew)
+    if vectors and vectors.state_version == before_version and len(vectors.hidden):
+        return DueSteps(after_version, user_vector, vectors.hidden, vectors.session_vector, list(new_keys))
+    anew = [*np.frombuffer(recent, np.uint64).tolist(), *new_keys]
+    return DueSteps(after_version, user_vector, _NO_FLOATS, _NO_FLOATS, anew)
 
 
 def stepped(due: Sequence[DueSteps], stepper: SessionStepper) -> list[UserVectors]:
@@ -87,23 +93,13 @@ def stepped(due: Sequence[DueSteps], stepper: SessionStepper) -> list[UserVector
     return [UserVectors(each.state_version, each.session_vector, each.user_vector, each.hidden) for each in due]
 
 
-def _newest(values: Array, value: object, most: int) -> Array:
-    """The last `most` of `values` and then `value`."""
-    newest = np.empty(min(len(values) + 1, most), values.dtype)
-    newest[:-1] = values[len(values) + 1 - len(newest) :]
-    newest[-1] = value
-    return newest  # type: ignore[return-value]
-
-
-def _with_seen(seen: npt.NDArray[np.uint64], key: np.uint64, most: int) -> npt.NDArray[np.uint64]:
+def _with_seen(seen: bytes, key: int, key_bytes: bytes, most: int) -> bytes:
     """`seen` with `key`, still sorted; past `most` its neighbour makes way, an arbitrary one since keys are hashes."""
-    at = int(seen.searchsorted(key))
-    if at < len(seen) and seen[at] == key:
+    n_seen = len(seen) // 8
+    at = 8 * int(np.frombuffer(seen, np.uint64).searchsorted(np.uint64(key))) if n_seen else 0
+    if seen[at : at + 8] == key_bytes:
         return seen
-    if len(seen) >= most:
-        grown = seen.copy()
-        grown[min(at, len(seen) - 1)] = key
-        return grown
-    grown = np.empty(len(seen) + 1, np.uint64)
-    grown[:at], grown[at], grown[at + 1 :] = seen[:at], key, seen[at:]
-    return grown
+    if n_seen >= most:
+        at = min(at, 8 * (n_seen - 1))
+        return seen[:at] + key_bytes + seen[at + 8 :]
+    return seen[:at] + key_bytes + seen[at:]

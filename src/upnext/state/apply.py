@@ -10,12 +10,11 @@ from upnext.domain.event import Event
 from upnext.domain.identity import subject_of
 from upnext.errors import StoreError
 from upnext.settings import StateSettings
-from upnext.state.advance import SessionStepper, advanced_state, due_steps, stepped
-from upnext.state.user_state import UserState, UserVectors, state_key, vectors_key
+from upnext.state.advance import SessionStepper, advance, due_steps, stepped
+from upnext.state.user_state import PackedState, UserState, UserVectors, state_key, vectors_key
 from upnext.store.interface import Store, Values
 
 Numbered = tuple[int, Event]  # an event and its number in the log
-_NOT_KNOWN = UserState(state_version=-1)  # no vectors belong to it
 _log = logging.getLogger(__name__)
 
 
@@ -25,8 +24,8 @@ class _Move(NamedTuple):
     subject: str
     keys: list[bytes]
     read: Values
-    after: UserState
-    vectors_due: tuple[UserVectors | None, UserState, UserState, list[int]]  # arguments of `due_steps`
+    after: bytes  # the packed state
+    vectors_due: tuple[UserVectors | None, int, int, bytes, list[int]]  # arguments of `due_steps`
 
 
 def apply_events(
@@ -74,7 +73,7 @@ def _apply_once(
             _log.exception("%d events of %s are not applied", len(pending[subject]), subject)
     vectors = stepped([due_steps(*move.vectors_due) for move in moves], stepper) if stepper else []
     packed = [[each.pack()] for each in vectors] if stepper else [[]] * len(moves)
-    after = [[move.after.pack(), *rest] for move, rest in zip(moves, packed, strict=True)]
+    after = [[move.after, *rest] for move, rest in zip(moves, packed, strict=True)]
     swapped = store.swap_many([move.keys for move in moves], [move.read for move in moves], after, deadline)
     return {move.subject: pending[move.subject] for move, done in zip(moves, swapped, strict=True) if not done}
 
@@ -95,7 +94,7 @@ def read_user(
     vectors = UserVectors.unpack(read[1])
     if read[0] is None or (vectors is not None and vectors.state_version == state.state_version):
         return state, vectors
-    healed = stepped([due_steps(vectors, _NOT_KNOWN, state, state.recent_keys.tolist())], stepper)[0]
+    healed = stepped([due_steps(vectors, -1, state.state_version, state.recent_keys.tobytes(), ())], stepper)[0]
     with contextlib.suppress(StoreError):  # the next read does it again
         store.swap_many([keys], [read], [[read[0], healed.pack()]], deadline)
     return state, healed
@@ -109,14 +108,15 @@ def _keys(subject: str, stepper: SessionStepper | None) -> list[bytes]:
 
 def _move(subject: str, keys: list[bytes], read: Values, numbered: list[Numbered], settings: StateSettings) -> _Move:
     """The state after those events that it has not seen. Raises `StoreError` for a record that cannot be read."""
-    before = state = UserState.unpack(read[0])
+    state = PackedState.unpack(read[0])
     vectors = UserVectors.unpack(read[1]) if len(read) > 1 else None
+    version, recent = state.state_version, state.recent_keys
     new_keys: list[int] = []
     for sequence, event in numbered:
-        if sequence <= state.applied_sequence:
-            continue
-        earlier, state = state, advanced_state(state, event, settings)
-        state.applied_sequence = sequence
-        if state.n_interactions > earlier.n_interactions:
-            new_keys.append(int(state.recent_keys[-1]))
-    return _Move(subject, keys, read, state, (vectors, before, state, new_keys))
+        if sequence > state.applied_sequence:
+            chosen = advance(state, event, settings)
+            state.applied_sequence = sequence
+            if chosen is not None:
+                new_keys.append(chosen)
+    due = (vectors, version, state.state_version, recent, new_keys)
+    return _Move(subject, keys, read, state.pack(), due)

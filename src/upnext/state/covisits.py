@@ -170,16 +170,25 @@ class Covisits:
         add_array("covisits.totals", self._totals[:used])
         add_array("covisits.landmarks_ms", self._landmarks_ms[:used])
 
-    def load(self, array: Callable[[str], npt.NDArray[Any]]) -> None:
+    def load(self, array: Callable[[str], npt.NDArray[Any]], rows: Rows | None = None) -> None:
         """Takes over (copies) what `save` handed out, with its width; what was observed before is forgotten.
 
-        Where there is not room for all, the items followed most often stay.
+        Where there is not room for all, the items followed most often stay. `rows`: see `Crowd.load`.
         """
-        successors = array("covisits.successors")
+        owners, totals, landmarks_ms = (array(f"covisits.{name}") for name in ("owner", "totals", "landmarks_ms"))
+        successors, weights = array("covisits.successors"), array("covisits.weights")
+        if rows is not None:
+            owners = rows[owners]
+            there = (owners >= 0).nonzero()[0]
+            owners, totals, landmarks_ms = owners[there], totals[there], landmarks_ms[there]
+            successors, weights = successors[there], weights[there]
+            now = np.concatenate([np.zeros(1, np.int32), rows + np.int32(1)])  # of row + 1; 0 stays none
+            successors = now[successors]
+            weights = np.where(successors > 0, weights, np.float32(0))
         self._clear(successors.shape[1])
-        kept = self._adopt(array("covisits.owner"), array("covisits.totals"), array("covisits.landmarks_ms"))
+        kept = self._adopt(owners, totals, landmarks_ms)
         self._successors[: self._used] = successors[kept]
-        self._weights[: self._used] = array("covisits.weights")[kept]
+        self._weights[: self._used] = weights[kept]
 
 
 class _Sums(threading.local):

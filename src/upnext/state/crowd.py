@@ -69,8 +69,12 @@ class Crowd:
         self.trends.save(add_array)
         self.covisits.save(add_array)
 
-    def load(self, array: Callable[[str], npt.NDArray[Any]]) -> None:
-        """Takes over what `save` handed out; who was where last is forgotten."""
-        self.trends.load(array)
-        self.covisits.load(array)
+    def load(self, array: Callable[[str], npt.NDArray[Any]], rows: Rows | None = None) -> None:
+        """Takes over what `save` handed out; who was where last is forgotten.
+
+        `rows` (n_saved,): the row that each saved row is now, -1 for one that is no more; None: they are as they were.
+        Saved rows beyond `rows` are spare ones, of which nothing was observed.
+        """
+        self.trends.load(array, rows)
+        self.covisits.load(array, rows)
         self._last.clear()

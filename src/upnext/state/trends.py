@@ -113,19 +113,22 @@ class ItemTrends:
         add_array("trends.times_ms", np.array([landmark_ms, self.latest_ms]))
         add_array("trends.first_seen_ms", self.first_seen_ms)
 
-    def load(self, array: Callable[[str], npt.NDArray[Any]]) -> None:
+    def load(self, array: Callable[[str], npt.NDArray[Any]], rows: Rows | None = None) -> None:
         """Takes over (copies) what `save` handed out; what was observed before is forgotten.
 
-        Saved may be fewer items than there are now; of the last ones nothing was observed.
+        Saved may be fewer items than there are now; of the last ones nothing was observed. `rows`: see `Crowd.load`.
         """
         landmark_ms, latest_ms = array("trends.times_ms").tolist()
-        saved = array("trends.weights")
+        saved, first_seen_ms = array("trends.weights"), array("trends.first_seen_ms")
+        if rows is None:
+            rows = np.arange(len(saved), dtype=np.int32)
+        kept = (rows >= 0).nonzero()[0]
         weights = np.zeros((len(self.first_seen_ms), saved.shape[1]))
-        weights[: len(saved)] = saved
+        weights[rows[kept]] = saved[kept]
         self._scaled = weights, landmark_ms
         self.latest_ms = int(latest_ms)
-        self.first_seen_ms[: len(saved)] = array("trends.first_seen_ms")
-        self.first_seen_ms[len(saved) :] = _NEVER_MS
+        self.first_seen_ms[:] = _NEVER_MS
+        self.first_seen_ms[rows[kept]] = first_seen_ms[kept]
         self._touched = set()
         seen = np.flatnonzero(self._scaled[0].any(axis=1)).astype(np.int32)
         for column, top in self._tops.items():

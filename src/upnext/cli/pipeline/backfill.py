@@ -75,7 +75,7 @@ def _applied_sequence(raw: bytes | None) -> int:
 
 
 class _States:
-    """The state of each user after all events of a world, as `advanced_state` would have left it."""
+    """The state of each user after all events of a world, as `advance` would have left it."""
 
     def __init__(self, world: World, chosen: Mask, settings: StateSettings) -> None:
         self._columns = world.columns

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from upnext.clock import Clock, Deadline
 from upnext.contracts.gate import GATE_VERSION
 from upnext.domain.event import Item
-from upnext.domain.identity import subject_of
 from upnext.errors import ReleaseError, StoreError, UpnextError
 from upnext.funnel.answer import Answer, Slate
 from upnext.funnel.live import Live, open_live
@@ -31,8 +32,10 @@ from upnext.release.releases import Releases
 from upnext.serve.applier import StateApplier
 from upnext.serve.compute import ComputeThread
 from upnext.serve.follower import CrowdFollower
+from upnext.serve.gauges import set_gauges
 from upnext.serve.pressure import Pressure
 from upnext.serve.rounds import Round, Rounds
+from upnext.serve.warm_up import warm_up
 from upnext.serve.writer import EventWriter
 from upnext.settings import Settings
 from upnext.state.advance import SessionStepper
@@ -41,8 +44,6 @@ from upnext.state.user_state import remember_encoders
 from upnext.store.interface import Store
 from upnext.store.opening import open_store
 
-_WARM_UP_ROUNDS = 200
-_WARM_UP_EVENTS = 4_000  # newest of the log, whose users' requests warm a release
 _JOIN_EVERY_MS = 1_000.0
 _MEASURE_EVERY_MS = 1_000.0
 _TRIM_EVERY_MS = 60_000.0
@@ -93,6 +94,8 @@ class Engine:
         self.writer = EventWriter(self.event_log, self.dead_letters.append, self.applier.apply, settings.ingest)
         self._releases = Releases(home)
         self.in_force: InForce | None = None
+        self._swapping = threading.Lock()
+        self._closing = False
         self._watching: asyncio.Task[None] | None = None
         self._rounds = Rounds(
             [
@@ -119,19 +122,9 @@ class Engine:
 
         Raises `ReleaseError`, leaving the one before in force.
         """
-        release = self._releases.open_active()
-        live = open_live(release, self.settings, self.clock)
-        self._take_in(live)  # before the crowd, which counts only items that have a row
-        follower = CrowdFollower(live, self.event_log, self._home / "crowd", self.settings.trends, self.clock)
-        follower.catch_up()
-        self._note_encoders(live)
-        self._warm_up(live)
-        before, self.in_force = self.in_force, InForce(live, follower)
-        follower.start()
-        self._measure()
-        if before:
-            before.follower.close()
-        _log.info("release %s is in force", live.release_id)
+        with self._swapping:
+            if not self._closing:
+                self._open_release()
 
     async def start(self) -> None:
         """States catch up with the log; then follows it, and watches for another release being activated."""
@@ -142,8 +135,11 @@ class Engine:
 
     async def close(self) -> None:
         """Writes what was accepted, stops all threads, closes stores and log."""
+        self._closing = True
         if self._watching:
             self._watching.cancel()
+        # A release that is just being opened still reads the log.
+        await asyncio.get_running_loop().run_in_executor(None, self._swapping.acquire)
         if self.in_force:
             self.in_force.follower.close()
         self._rounds.close()
@@ -217,6 +213,21 @@ class Engine:
         self.applier.catch_up()
         return report
 
+    def _open_release(self) -> None:
+        release = self._releases.open_active()
+        live = open_live(release, self.settings, self.clock)
+        self._take_in(live)  # before the crowd, which counts only items that have a row
+        follower = CrowdFollower(live, self.event_log, self._home / "crowd", self.settings.trends, self.clock)
+        follower.catch_up()
+        self._note_encoders(live)
+        warm_up(live, self.event_log, partial(self.answer, live), self.clock)
+        before, self.in_force = self.in_force, InForce(live, follower)
+        follower.start()
+        self._measure()
+        if before:
+            before.follower.close()
+        _log.info("release %s is in force", live.release_id)
+
     def _apply_changes(self, live: Live) -> None:
         while changes := self.records.changes(live.fresh.revision):
             live.fresh.apply(changes)
@@ -226,34 +237,12 @@ class Engine:
         while live.fresh.take_in():
             time.sleep(_BREATH_S)
 
-    def _gauge(self, name: str, value: float) -> None:
-        self._metrics.set_gauge(name, value, self.tenant)
-
     def _join(self) -> None:
         self.joiner.catch_up(deadline=Deadline.after(self.clock, _LONGEST_ROUND_MS), wait=False)
 
     def _measure(self) -> None:
-        """What producers and operators are told of this worker."""
-        lag = self.applier.lag_events()
-        self.pressure.measure(lag)
-        last, totals, gauge = self.event_log.last(), self.dead_letters.totals(), self._gauge
-        gauge("log_events", last)
-        gauge("session_lag_events", lag)
-        gauge("impressions_lag_events", max(last - self.joiner.offset(), 0))
-        gauge("write_queue_events", self.writer.waiting)
-        gauge("slates_kept", self.served_writer.written)
-        gauge("slates_dropped", self.served_writer.dropped + self.served.made_way)
-        gauge("dead_letters", totals.waiting)
-        gauge("dead_letters_bytes", totals.waiting_bytes)
-        gauge("dead_letters_dropped", totals.dropped_by_age + totals.dropped_by_size)
-        if in_force := self.in_force:
-            live = in_force.live
-            gauge("workers", 1)
-            gauge("crowd_lag_events", max(last - in_force.follower.sequence, 0))
-            gauge("release_items", live.funnel.catalog.n_released)
-            gauge("release_created_timestamp_seconds", live.created_ms / 1_000)
-            gauge("fresh_items", live.funnel.catalog.n_fresh)
-            gauge("fresh_items_waiting", live.fresh.waiting)
+        self.pressure.measure(self.applier.lag_events())
+        set_gauges(self, self._metrics)
 
     def _stepper(self) -> SessionStepper | None:
         return self.in_force.live.stepper if self.in_force else None
@@ -272,16 +261,6 @@ class Engine:
             remember_encoders(self.store, live.stepper.encoders, Deadline.never(self.clock))
         except StoreError:
             _log.exception("the store is out of reach; the release serves without states until it is back")
-
-    def _warm_up(self, live: Live) -> None:
-        """Subjects of the newest events through the whole funnel: no first request pays for what is cold or lazy."""
-        last = self.event_log.last()
-        newest = self.event_log.read(max(last - _WARM_UP_EVENTS, 0), _WARM_UP_EVENTS)
-        named = (subject_of(event.user_id, event.session_id) for _, event in reversed(newest))
-        subjects: list[str | None] = list(dict.fromkeys(named))[:_WARM_UP_ROUNDS] or [None]
-        for turn in range(_WARM_UP_ROUNDS):
-            request = SlateRequest(subject=subjects[turn % len(subjects)], k=20)
-            self.answer(live, request, Answer(live.funnel.popular()), Deadline.never(self.clock))
 
     async def _watch(self) -> None:
         watcher = self._releases.watcher()

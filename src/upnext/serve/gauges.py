@@ -1,0 +1,34 @@
+"""What operators are told of one worker, as gauges; measured now and then, never in a request."""
+
+from typing import TYPE_CHECKING
+
+from upnext.metrics.recorder import Metrics
+
+if TYPE_CHECKING:
+    from upnext.serve.engine import Engine
+
+
+def set_gauges(engine: "Engine", metrics: Metrics) -> None:
+    """Sets every gauge of the engine's tenant. Raises `StoreError` where something cannot be read."""
+
+    def gauge(name: str, value: float) -> None:
+        metrics.set_gauge(name, value, engine.tenant)
+
+    last, totals = engine.event_log.last(), engine.dead_letters.totals()
+    gauge("workers", 1)
+    gauge("log_events", last)
+    gauge("session_lag_events", engine.applier.lag_events())
+    gauge("impressions_lag_events", max(last - engine.joiner.offset(), 0))
+    gauge("write_queue_events", engine.writer.waiting)
+    gauge("slates_kept", engine.served_writer.written)
+    gauge("slates_dropped", engine.served_writer.dropped + engine.served.made_way)
+    gauge("dead_letters", totals.waiting)
+    gauge("dead_letters_bytes", totals.waiting_bytes)
+    gauge("dead_letters_dropped", totals.dropped_by_age + totals.dropped_by_size)
+    if in_force := engine.in_force:
+        live = in_force.live
+        gauge("crowd_lag_events", max(last - in_force.follower.sequence, 0))
+        gauge("release_items", live.funnel.catalog.n_released)
+        gauge("release_created_timestamp_seconds", live.created_ms / 1_000)
+        gauge("fresh_items", live.funnel.catalog.n_fresh)
+        gauge("fresh_items_waiting", live.fresh.waiting)

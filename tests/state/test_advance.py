@@ -30,8 +30,8 @@ def advanced_vectors(
     vectors: UserVectors | None, before: UserState, after: UserState, stepper: CountingStepper
 ) -> UserVectors:
     new = after.recent_keys[-1:].tolist() if after.n_interactions > before.n_interactions else []
-    versions = before.state_version, after.state_version
-    return stepped([due_steps(vectors, *versions, before.recent_keys.tobytes(), new)], stepper)[0]
+    items = [*before.recent_keys.tolist(), *new]
+    return stepped([due_steps(vectors, after.state_version, after.n_interactions, items)], stepper)[0]
 
 
 def states_after(*events: object) -> list[UserState]:
@@ -156,7 +156,8 @@ def test_users_of_unequal_length_are_stepped_side_by_side_as_they_would_be_alone
     lasts = [states_after(*map(event, history))[-1] for history in histories]
     together = CountingStepper()
     vectors = stepped(
-        [due_steps(None, 0, last.state_version, last.recent_keys.tobytes(), []) for last in lasts], together
+        [due_steps(None, last.state_version, last.n_interactions, last.recent_keys.tolist()) for last in lasts],
+        together,
     )
     assert [each.hidden.tolist() for each in vectors] == [[1, 2, 3], [], [4], [5]]
     assert [each.state_version for each in vectors] == [3, 0, 1, 2]

@@ -1,5 +1,6 @@
 """A release opened for requests: its parts by name, the funnel over them, and its readers of state."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from upnext.index import open_index
 from upnext.release.onnx_session import open_session
 from upnext.release.release import Release
 from upnext.settings import Settings
-from upnext.state.apply import read_user
+from upnext.state.apply import Healed, read_user
 from upnext.state.crowd import Crowd
 from upnext.state.user_state import UserState, state_key
 from upnext.store.interface import Store
@@ -43,11 +44,17 @@ class Live:
     log_sequence: int  # last event of the log that the crowd has counted when the release was made
     fresh: FreshItems  # its revision: that of the last change of items which the release, and by now the funnel, has
 
-    def view(self, subject: str | None, store: Store, deadline: Deadline) -> UserView:
-        """What is known of a subject now; the default view for None. Raises `StoreError`."""
+    def view(
+        self,
+        subject: str | None,
+        store: Store,
+        deadline: Deadline,
+        healed: Callable[[Healed], None] = lambda healed: None,
+    ) -> UserView:
+        """What is known of a subject now; the default view for None. `healed`: see `read_user`. Raises `StoreError`."""
         if subject is None:
             return UserView()
-        state, vectors = read_user(subject, store, self.stepper, deadline)
+        state, vectors = read_user(subject, store, self.stepper, deadline, healed)
         return UserView.of(state, vectors, self.funnel.catalog)
 
     def seen_rows(self, subject: str, store: Store, deadline: Deadline) -> npt.NDArray[np.int32]:

@@ -60,25 +60,28 @@ class DueSteps:
     """Vectors of one user as they are, and the items that they have still to step over, oldest first."""
 
     state_version: int  # that the vectors will belong to
+    n_interactions: int
     user_vector: Floats
     hidden: Floats
     session_vector: Floats
-    item_keys: list[int]
+    item_keys: Sequence[int]
 
 
 def due_steps(
-    vectors: UserVectors | None, before_version: int, after_version: int, recent: bytes, new_keys: Sequence[int]
+    vectors: UserVectors | None, state_version: int, n_interactions: int, item_keys: Sequence[int]
 ) -> DueSteps:
-    """What leads to the vectors of version `after_version`: `new_keys` where they belong to `before_version`.
+    """What leads from `vectors` to those of a state: the interactions they lack, and only those, where that can be.
 
-    Else the items before first, `recent`, packed as in `PackedState`. `new_keys`: items chosen between the versions.
-    The user vector is made in batch and only carried along.
+    `item_keys`: what the user chose, newest last, as far back as it is known. Where `vectors` are absent, or lack
+    more than that, they are made anew from all of it. The user vector is made in batch and only carried along.
     """
     user_vector = vectors.user_vector if vectors else _NO_FLOATS
-    if vectors and vectors.state_version == before_version and len(vectors.hidden):
-        return DueSteps(after_version, user_vector, vectors.hidden, vectors.session_vector, list(new_keys))
-    anew = [*np.frombuffer(recent, np.uint64).tolist(), *new_keys]
-    return DueSteps(after_version, user_vector, _NO_FLOATS, _NO_FLOATS, anew)
+    if vectors and len(vectors.hidden) and vectors.state_version <= state_version:
+        lacking = n_interactions - vectors.n_interactions
+        if 0 <= lacking <= len(item_keys):
+            keys = item_keys[len(item_keys) - lacking :]
+            return DueSteps(state_version, n_interactions, user_vector, vectors.hidden, vectors.session_vector, keys)
+    return DueSteps(state_version, n_interactions, user_vector, _NO_FLOATS, _NO_FLOATS, item_keys)
 
 
 def stepped(due: Sequence[DueSteps], stepper: SessionStepper) -> list[UserVectors]:
@@ -90,7 +93,10 @@ def stepped(due: Sequence[DueSteps], stepper: SessionStepper) -> list[UserVector
             if step is not None:
                 each.hidden, each.session_vector = step
         place += 1
-    return [UserVectors(each.state_version, each.session_vector, each.user_vector, each.hidden) for each in due]
+    return [
+        UserVectors(each.state_version, each.session_vector, each.user_vector, each.hidden, each.n_interactions)
+        for each in due
+    ]
 
 
 def _with_seen(seen: bytes, key: int, key_bytes: bytes, most: int) -> bytes:

@@ -1,9 +1,10 @@
 """Everything between an accepted event and the stored state it moves; knows the store, not how events arrive."""
 
-import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from upnext.clock import Deadline
 from upnext.domain.event import Event
@@ -25,7 +26,7 @@ class _Move(NamedTuple):
     keys: list[bytes]
     read: Values
     after: bytes  # the packed state
-    vectors_due: tuple[UserVectors | None, int, int, bytes, list[int]]  # arguments of `due_steps`
+    vectors_due: tuple[UserVectors | None, int, int, list[int]]  # arguments of `due_steps`
 
 
 def apply_events(
@@ -38,8 +39,8 @@ def apply_events(
     """Moves the state of every user by their `events`, in the order of the log; atomic per user.
 
     An event that a state has applied already is passed over, so events may be delivered again: but each user's in
-    order, none left out. Without consent nothing is kept. Without a `stepper` (no release yet) the facts advance and
-    vectors are made later from them. A user whose record cannot be read is left as they are, and logged: one damaged
+    order, none left out. Without consent nothing is kept. Without a `stepper` the facts advance and vectors lag behind
+    until they are next read. A user whose record cannot be read is left as they are, and logged: one damaged
     record must not hold up everybody. Raises what the store raises; then some users may have moved and others not.
     """
     pending: dict[str, list[Numbered]] = {}
@@ -78,13 +79,25 @@ def _apply_once(
     return {move.subject: pending[move.subject] for move, done in zip(moves, swapped, strict=True) if not done}
 
 
+class Healed(NamedTuple):
+    """Vectors of one user that lagged behind and were brought up to date when they were read."""
+
+    keys: list[bytes]
+    read: Values
+    vectors: UserVectors
+
+
 def read_user(
-    subject: str, store: Store, stepper: SessionStepper | None, deadline: Deadline
+    subject: str,
+    store: Store,
+    stepper: SessionStepper | None,
+    deadline: Deadline,
+    healed: Callable[[Healed], None] = lambda healed: None,
 ) -> tuple[UserState, UserVectors | None]:
     """State and vectors of one user in one read.
 
-    Vectors that are absent or lag behind the state are made anew from the recent events, and put back if the store
-    takes them in time and still holds what was read. Without a `stepper`, or for a user without state, None.
+    Vectors that lag behind the state step over what they lack; absent ones are made from the recent events. `healed`
+    hears of them, to put them back when nobody waits. Without a `stepper`, or for a user without state, None.
     """
     keys = _keys(subject, stepper)
     read = store.get_many(keys, deadline)
@@ -94,10 +107,16 @@ def read_user(
     vectors = UserVectors.unpack(read[1])
     if read[0] is None or (vectors is not None and vectors.state_version == state.state_version):
         return state, vectors
-    healed = stepped([due_steps(vectors, -1, state.state_version, state.recent_keys.tobytes(), ())], stepper)[0]
-    with contextlib.suppress(StoreError):  # the next read does it again
-        store.swap_many([keys], [read], [[read[0], healed.pack()]], deadline)
-    return state, healed
+    due = due_steps(vectors, state.state_version, state.n_interactions, state.recent_keys.tolist())
+    vectors = stepped([due], stepper)[0]
+    healed(Healed(keys, read, vectors))
+    return state, vectors
+
+
+def put_back(healed: Sequence[Healed], store: Store, deadline: Deadline) -> None:
+    """Stores healed vectors of users who have not moved since they were read. Raises what the store raises."""
+    values = [[each.read[0], each.vectors.pack()] for each in healed]
+    store.swap_many([each.keys for each in healed], [each.read for each in healed], values, deadline)
 
 
 def _keys(subject: str, stepper: SessionStepper | None) -> list[bytes]:
@@ -109,14 +128,14 @@ def _keys(subject: str, stepper: SessionStepper | None) -> list[bytes]:
 def _move(subject: str, keys: list[bytes], read: Values, numbered: list[Numbered], settings: StateSettings) -> _Move:
     """The state after those events that it has not seen. Raises `StoreError` for a record that cannot be read."""
     state = PackedState.unpack(read[0])
-    vectors = UserVectors.unpack(read[1]) if len(read) > 1 else None
-    version, recent = state.state_version, state.recent_keys
-    new_keys: list[int] = []
+    vectors_too = len(read) > 1
+    vectors = UserVectors.unpack(read[1]) if vectors_too else None
+    item_keys = np.frombuffer(state.recent_keys, np.uint64).tolist() if vectors_too else []
     for sequence, event in numbered:
         if sequence > state.applied_sequence:
             chosen = advance(state, event, settings)
             state.applied_sequence = sequence
             if chosen is not None:
-                new_keys.append(chosen)
-    due = (vectors, version, state.state_version, recent, new_keys)
+                item_keys.append(chosen)
+    due = (vectors, state.state_version, state.n_interactions, item_keys)
     return _Move(subject, keys, read, state.pack(), due)

@@ -15,7 +15,7 @@ from upnext.store.interface import Store, Values
 _HEADER = struct.Struct("<BxHIQQQqQ")
 _FORMAT = 2
 _ENCODERS = b"encoders"  # key of their names, with a space between
-_VECTORS = struct.Struct("<BxHHHQ")  # format, session dims, user dims, spare, state_version
+_VECTORS = struct.Struct("<BxHHxxQQ")  # format, session dims, user dims, state_version, n_interactions
 _DAMAGED = (
     "a user's {record} of {n_bytes} bytes are not whole; delete HOME/state, and all of it is rebuilt from the log"
 )
@@ -140,15 +140,21 @@ class PackedState:
 
 @dataclass(slots=True)
 class UserVectors:
-    """What one set of encoders made of a user, as of `state_version`; an empty vector means there is none."""
+    """What one set of encoders made of a user, as of `state_version`; an empty vector means there is none.
+
+    They may lag behind the state: by how many interactions, `n_interactions` tells.
+    """
 
     state_version: int = 0
     session_vector: npt.NDArray[np.float32] = field(default_factory=lambda: _NO_FLOATS)  # (dim,)
     user_vector: npt.NDArray[np.float32] = field(default_factory=lambda: _NO_FLOATS)  # (dim,)
     hidden: npt.NDArray[np.float32] = field(default_factory=lambda: _NO_FLOATS)  # (state_size,)
+    n_interactions: int = 0
 
     def pack(self) -> bytes:
-        header = _VECTORS.pack(_FORMAT, len(self.session_vector), len(self.user_vector), 0, self.state_version)
+        header = _VECTORS.pack(
+            _FORMAT, len(self.session_vector), len(self.user_vector), self.state_version, self.n_interactions
+        )
         return b"".join((header, self.session_vector.tobytes(), self.user_vector.tobytes(), self.hidden.tobytes()))
 
     @classmethod
@@ -160,13 +166,13 @@ class UserVectors:
         if raw is None:
             return None
         _check(raw, _VECTORS, "vectors")
-        _, n_session, n_user, _, version = _VECTORS.unpack_from(raw)
+        _, n_session, n_user, version, n_interactions = _VECTORS.unpack_from(raw)
         n_floats, left = divmod(len(raw) - _VECTORS.size, 4)
         split = n_session + n_user
         if left or n_floats < split:
             raise StoreError(_DAMAGED.format(record="vectors", n_bytes=len(raw)))
         floats = np.frombuffer(raw, np.float32, n_floats, _VECTORS.size)
-        return cls(version, floats[:n_session], floats[n_session:split], floats[split:])
+        return cls(version, floats[:n_session], floats[n_session:split], floats[split:], n_interactions)
 
 
 def _header(raw: bytes) -> tuple[int, int, int, int, int, int, int]:

@@ -50,7 +50,9 @@ def backfill(
         made = [
             (
                 state := states.of(int(user)),
-                UserVectors(state.state_version, session_vectors[at], user_vectors[at], hidden[at]),
+                UserVectors(
+                    state.state_version, session_vectors[at], user_vectors[at], hidden[at], state.n_interactions
+                ),
             )
             for at, user in enumerate(users)
         ]

@@ -29,7 +29,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     # empty: LMDB in HOME/state; redis://HOST:PORT/DB, rediss://… or redis+cluster://HOST:PORT,HOST:PORT
     url: str = ""
-    timeout_ms: Positive = 50.0  # most that one round trip to a remote store may take
+    timeout_ms: Positive = 20.0  # most that one round trip to a remote store may take
     prefix: str = "upnext"  # put before every key, so that a Redis may be shared
 
 
@@ -74,6 +74,8 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     # newest interactions kept in full; older ones live on in the vector and the seen set
     recent_events: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 50
     seen_items: AtLeastOne = 5_000  # most distinct items kept as "seen"; past that any one makes way for a new one
+    # most events in one commit whose session vectors step before they are acknowledged; past that, when next read
+    step_at_once: Count = 64
     session_gap_ms: Count = 30 * 60_000  # a longer pause starts a new session, where events carry no session id
 
 

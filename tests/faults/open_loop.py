@@ -39,7 +39,7 @@ class Feeling:
 
     def row(self, caught_up_s: float | None) -> str:
         tiers = ", ".join(f"{tier} {count / max(self.slates, 1):.0%}" for tier, count in self.tiers.most_common())
-        caught_up = "" if caught_up_s is None else f"{caught_up_s:.2f} s"
+        caught_up = "" if caught_up_s is None else "never" if caught_up_s == float("inf") else f"{caught_up_s:.2f} s"
         acknowledged = f"{len(self.event_ms):,} of {self.events:,}"
         stateless = f"{self.stateless / max(self.slates, 1):.0%}"
         applied = f"{self.applied / max(len(self.event_ms), 1):.0%}"

@@ -13,7 +13,7 @@ import pytest
 from upnext.clock import Deadline, ManualClock, SystemClock
 from upnext.domain.event import Event
 from upnext.errors import StoreError
-from upnext.ingest.consumer import Consumer
+from upnext.ingest.consumer import Consumer, stored_generation
 from upnext.ingest.lmdb_log import LmdbEventLog
 from upnext.store.memory_store import MemoryStore
 
@@ -37,10 +37,10 @@ class Watched(MemoryStore):
         self.reads += 1
         return super().get_many(keys, deadline)
 
-    def put_many(self, items, deadline, *, ttl_ms=None):
+    def compare_and_set(self, key, expected, value, deadline):
         if self.broken:
             raise StoreError("broken on purpose")
-        super().put_many(items, deadline, ttl_ms=ttl_ms)
+        return super().compare_and_set(key, expected, value, deadline)
 
 
 class Setting:
@@ -157,7 +157,8 @@ def test_an_offset_of_another_log_is_refused(setting, tmp_path):
 
 def test_a_log_that_ends_before_the_offset_is_refused(setting):
     consumer = setting.consumer()
-    consumer.skip_to(9)
+    consumer.offset()
+    consumer.skip_to(9, consumer.generation)
     with pytest.raises(StoreError, match="has handled event 9, but the log ends with 5"):
         setting.consumer().catch_up()
 
@@ -209,8 +210,9 @@ def test_the_deadline_is_looked_at_between_batches(setting):
 
 def test_who_waits_returns_when_another_process_has_got_that_far(setting):
     waiting, other = setting.consumer(), setting.consumer()
+    other.offset()
+    other.skip_to(4, other.generation)
     file = setting.hold_the_lock()
-    other.skip_to(4)
     assert waiting.catch_up(3) == 4  # without ever getting the lock
     os.close(file)
     assert setting.batches == []
@@ -257,3 +259,44 @@ def test_two_processes_handle_every_event_once_and_in_order(tmp_path):
     assert [worker.communicate(timeout=60)[0] for worker in workers] == ["0\n", "0\n"]
     handled = [int(line) for line in (tmp_path / "handled").read_text().split()]
     assert handled == list(range(1, 121))
+
+
+def everything_in(store) -> list[bytes]:
+    return [key for key, _ in store.scan(b"")]
+
+
+def test_a_store_that_lost_all_it_had_has_everything_handled_again_in_a_new_generation(setting):
+    consumer = setting.consumer()
+    consumer.catch_up()
+    first, setting.batches[:] = consumer.generation, []
+    setting.store.delete_many(everything_in(setting.store), NEVER)
+    assert consumer.offset() == 0
+    assert consumer.catch_up() == 5
+    assert setting.batches == [[1, 2], [3, 4], [5]]
+    assert consumer.generation != first
+
+
+def test_a_store_that_loses_all_while_events_are_handled_has_everything_handled_again(setting):
+    seen: list[tuple[int, list[int]]] = []
+
+    def handle(got) -> None:
+        seen.append((consumer.generation, [sequence for sequence, _ in got]))
+        if len(seen) == 2:
+            setting.store.delete_many(everything_in(setting.store), NEVER)
+
+    consumer = setting.consumer(handle)
+    assert consumer.catch_up() == 5
+    assert [numbers for _, numbers in seen] == [[1, 2], [3, 4], [1, 2], [3, 4], [5]]
+    generations = [generation for generation, _ in seen]
+    assert generations[0] == generations[1] != generations[2] == generations[4]
+    assert stored_generation(consumer.name, setting.store, NEVER) == generations[4]
+
+
+def test_what_was_handled_by_other_means_before_a_loss_is_handled_again(setting):
+    consumer = setting.consumer()
+    consumer.offset()
+    before = consumer.generation
+    setting.store.delete_many(everything_in(setting.store), NEVER)
+    consumer.skip_to(4, before)
+    assert consumer.catch_up() == 5
+    assert setting.batches == [[1, 2], [3, 4], [5]]

@@ -17,6 +17,7 @@ WORKER = Path(__file__).with_name("counting_worker.py")
 REQUESTS = ("upnext_requests_total", (("route", "live"), ("tier", "full")))
 RANKINGS = ("upnext_stage_duration_seconds_count", (("stage", "ranking"),))
 WORKERS = ("upnext_workers", (("tenant", "default"),))
+CREATED = ("upnext_release_created_timestamp_seconds", (("tenant", "default"),))
 ITEMS = ("upnext_release_items", (("tenant", "default"),))
 
 
@@ -71,7 +72,9 @@ def test_any_worker_speaks_for_all(start: type[Worker]) -> None:
         assert values[("upnext_stage_duration_seconds_bucket", (("le", "0.05"), ("stage", "ranking")))] == 3
         assert values[WORKERS] == 7  # a sum
         assert values[ITEMS] == 0.4  # the least
-        assert values[("upnext_release_created_timestamp_seconds", (("tenant", "default"),))] == 100.0  # the oldest in use
+        assert (
+            values[("upnext_release_created_timestamp_seconds", (("tenant", "default"),))] == 100.0
+        )  # the oldest in use
 
 
 def test_a_dead_workers_counts_stay_and_its_gauges_go(start: type[Worker]) -> None:

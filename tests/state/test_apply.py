@@ -15,8 +15,8 @@ from upnext.domain.event import Event
 from upnext.domain.identity import key_of
 from upnext.errors import StoreError, StoreTimeout
 from upnext.settings import StateSettings
+from upnext.state.apply import Healed, put_back, read_user
 from upnext.state.apply import apply_events as apply_numbered
-from upnext.state.apply import read_user
 from upnext.state.user_state import UserState, UserVectors, state_key, vectors_key
 from upnext.store.interface import Store
 from upnext.store.lmdb_store import LmdbStore
@@ -30,6 +30,14 @@ _numbers = itertools.count(1)
 def apply_events(events: Sequence[Event], *rest: Any) -> None:
     """Events that come in the order in which they are applied."""
     apply_numbered([(next(_numbers), each) for each in events], *rest)
+
+
+def read_healed(subject: str, store: Store, stepper: CountingStepper) -> tuple[UserState, UserVectors | None]:
+    """Read, and what was healed put back, as a worker does a moment later."""
+    healed: list[Healed] = []
+    found = read_user(subject, store, stepper, NEVER, healed.append)
+    put_back(healed, store, NEVER)
+    return found
 
 
 class ApplySuite:
@@ -100,6 +108,18 @@ class ApplySuite:
         }  # fmt: skip
         assert [found["a"][1].hidden.tolist(), found["b"][1].hidden.tolist()] == [[1, 2, 3], [1, 4]]
 
+    def test_a_state_of_another_generation_begins_anew(self, store: Store) -> None:
+        stepper, log = CountingStepper(), [(number, event(number)) for number in range(1, 6)]
+        # A store that lost the first three events, and knows only of those after them.
+        apply_numbered(log[3:], store, stepper, SETTINGS, NEVER, 7)
+        assert read_user("u:u", store, stepper, NEVER)[0].n_interactions == 2
+        apply_numbered(log, store, stepper, SETTINGS, NEVER, 8)
+        apply_numbered(log, store, stepper, SETTINGS, NEVER, 8)
+        state, vectors = read_user("u:u", store, stepper, NEVER)
+        assert (state.n_interactions, state.generation) == (5, 8)
+        assert vectors is not None
+        assert vectors.hidden.tolist() == [1, 2, 3, 4, 5]
+
     def test_in_one_batch_or_one_by_one_the_same_comes_out(self, store: Store) -> None:
         stepper = CountingStepper()
         alone = [(number, event(number, user_id="a")) for number in range(1, 13)]
@@ -112,18 +132,31 @@ class ApplySuite:
     def test_vectors_that_are_missing_are_made_from_the_recent_items_and_kept(self, store: Store) -> None:
         apply_events([event(number) for number in range(8)], store, None, SETTINGS, NEVER)
         stepper = CountingStepper()
-        _, vectors = read_user("u:u", store, stepper, NEVER)
+        _, vectors = read_healed("u:u", store, stepper)
         assert vectors is not None
         assert (vectors.state_version, vectors.hidden.tolist()) == (8, [3, 4, 5, 6, 7])
         again = CountingStepper()
-        _, kept = read_user("u:u", store, again, NEVER)
+        _, kept = read_healed("u:u", store, again)
         assert kept is not None
         assert (again.steps, kept.hidden.tolist()) == (0, [3, 4, 5, 6, 7])
 
-    def test_vectors_that_lag_behind_are_made_anew_with_the_user_vector_kept(self, store: Store) -> None:
+    def test_vectors_that_lag_behind_step_over_what_they_lack_and_no_more(self, store: Store) -> None:
+        stepper = CountingStepper()
+        apply_events([event(number) for number in range(8)], store, stepper, SETTINGS, NEVER)
+        apply_events([event(8), event(None, "search"), event(9)], store, None, SETTINGS, NEVER)
+        taken = stepper.steps
+        _, vectors = read_user("u:u", store, stepper, NEVER)
+        assert vectors is not None
+        assert (vectors.hidden.tolist(), stepper.steps - taken) == (list(range(10)), 2)
+        apply_events([event(10)], store, stepper, SETTINGS, NEVER)
+        _, vectors = read_user("u:u", store, stepper, NEVER)
+        assert vectors is not None
+        assert vectors.hidden.tolist() == list(range(11)), "an event steps over what was lacking too"
+
+    def test_the_user_vector_is_carried_along(self, store: Store) -> None:
         stepper = CountingStepper()
         apply_events([event(1)], store, stepper, SETTINGS, NEVER)
-        batch = UserVectors(1, np.ones(2, np.float32), np.full(3, 7, np.float32), np.ones(1, np.float32))
+        batch = UserVectors(1, np.ones(2, np.float32), np.full(3, 7, np.float32), np.ones(1, np.float32), 1)
         store.put_many([(vectors_key("enc", "u:u"), batch.pack())], NEVER)
         apply_events([event(2)], store, None, SETTINGS, NEVER)  # by a worker that has no encoders yet
         _, vectors = read_user("u:u", store, stepper, NEVER)
@@ -147,7 +180,7 @@ class ApplySuite:
                 store.put_many([(vectors_key("enc", "u:u"), fresher)], NEVER)
                 return super().step(hidden, item_keys)
 
-        _, vectors = read_user("u:u", store, Interrupted(), NEVER)
+        _, vectors = read_healed("u:u", store, Interrupted())
         assert vectors is not None
         assert vectors.hidden.tolist() == [1]
         assert store.get_many([vectors_key("enc", "u:u")], NEVER) == [fresher]
@@ -160,7 +193,7 @@ class ApplySuite:
                 store.delete_many([state_key("u:u")], NEVER)
                 return super().step(hidden, item_keys)
 
-        read_user("u:u", store, Interrupted(), NEVER)
+        read_healed("u:u", store, Interrupted())
         assert list(store.scan(b"")) == []
 
     @pytest.mark.parametrize("cut", [0, 9])

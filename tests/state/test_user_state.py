@@ -18,7 +18,7 @@ def states(draw: st.DrawFn) -> UserState:
     return UserState(
         draw(KEYS), draw(KEYS), draw(st.integers(-(2**63), 2**63 - 1)), draw(KEYS),
         np.array(keys, np.uint64), np.array(times_ms, np.int64), np.array(actions, np.uint8),
-        np.array(sorted(draw(st.sets(KEYS, max_size=60))), np.uint64), draw(KEYS),
+        np.array(sorted(draw(st.sets(KEYS, max_size=60))), np.uint64), draw(KEYS), draw(KEYS),
     )  # fmt: skip
 
 
@@ -62,10 +62,10 @@ def test_of_an_absent_user_nothing_is_remembered() -> None:
 def test_the_packed_form_is_the_one_that_stores_hold() -> None:
     state = UserState(
         3, 2, 1_700_000_000_000, 9, np.array([4, 5], np.uint64), np.array([6, 7], np.int64), np.array([1, 0], np.uint8),
-        np.array([4], np.uint64), 11,
+        np.array([4], np.uint64), 11, 12,
     )  # fmt: skip
     expected = bytes.fromhex("0200020001000000") + b"".join(
-        n.to_bytes(8, "little") for n in (3, 2, 11, 1_700_000_000_000, 9, 4, 5, 6, 7)
+        n.to_bytes(8, "little") for n in (3, 2, 11, 1_700_000_000_000, 9, 12, 4, 5, 6, 7)
     )
     assert state.pack() == expected + b"\x01\x00" + (4).to_bytes(8, "little")
 

@@ -82,6 +82,7 @@ def _print_report(report: ImportReport, console: Console) -> None:
     table.add_row("rows read", f"{report.rows_read:,}", "")
     table.add_row("events accepted", f"{report.accepted_events:,}", "")
     table.add_row("events known already", f"{report.duplicates:,}", "")
+    table.add_row("events without consent, let go", f"{report.withheld:,}", "")
     table.add_row("items", f"{report.items:,}", "")
     table.add_row("users", f"{report.users:,}", "")
     for reason, count in sorted(report.rejected.items(), key=lambda row: -row[1]):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from upnext.catalog.catalog import Catalog
 from upnext.clock import Clock, Deadline
+from upnext.errors import StoreError
 from upnext.features.assemble import Assembler
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.signals import Signals, signals_of
@@ -131,6 +132,9 @@ class Funnel:
     def _view(self, answer: Answer, read: Callable[[Deadline], UserView], deadline: Deadline) -> UserView:
         try:
             view = read(deadline)
+        except StoreError:  # whoever reads states tells of it, once rather than in every request
+            answer.degrade("state", "error")
+            return UserView()
         except Exception:
             _log.exception("the user's state could not be read; the request goes on without it")
             answer.degrade("state", "error")

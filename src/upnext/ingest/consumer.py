@@ -5,6 +5,7 @@ Delivers at least once: the offset is stored after the events were handled, so a
 
 import fcntl
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,27 @@ from upnext.store.interface import Store
 Handle = Callable[[Sequence[tuple[int, Event]]], None]
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 50e-6, 500e-6  # between two looks at a lock that another process holds
 _encode = msgspec.msgpack.Encoder().encode
-_OFFSETS = msgspec.msgpack.Decoder(tuple[str, int])  # identity of the log, sequence number
+
+
+class _Offset(msgspec.Struct, frozen=True, array_like=True):
+    """As it is stored."""
+
+    identity: str  # of the log
+    sequence: int
+    generation: int  # random, made with the record: another one means that the store had lost it, and what else
+
+
+_OFFSETS = msgspec.msgpack.Decoder(_Offset)
+
+
+def stored_generation(name: str, store: Store, deadline: Deadline) -> int:
+    """The generation of the consumer of that name, 0 where it has not run yet. See `Consumer.generation`."""
+    (raw,) = store.get_many([_key_of(name)], deadline)
+    return 0 if raw is None else _OFFSETS.decode(raw).generation
+
+
+def _key_of(name: str) -> bytes:
+    return b"consumer/" + name.encode()
 
 
 class Consumer:
@@ -48,13 +69,23 @@ class Consumer:
         self._store = store
         self._handle = handle
         self._batch_events = batch_events
-        self._key = b"consumer/" + name.encode()
+        self._key = _key_of(name)
         self._never = Deadline.never(clock)
         self._identity = event_log.identity()
         self._known = 0  # the offset when this process last saw it
+        self._raw = b""  # … as it is stored
+        self._generation = 0
         self._turn = threading.Lock()  # among the threads of this process; the file's lock is per open file
         folder.mkdir(parents=True, exist_ok=True)
         self._lock_file = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+
+    @property
+    def generation(self) -> int:
+        """Names what the store has kept since it was last found empty. As of the last look at the offset.
+
+        What was made under another generation is to be made anew: the store has lost part of it.
+        """
+        return self._generation
 
     def offset(self) -> int:
         """The last event that is handled, by whatever process; 0 for none.
@@ -62,22 +93,29 @@ class Consumer:
         Raises `StoreError` when the stored offset belongs to another log.
         """
         (raw,) = self._store.get_many([self._key], self._never)
-        identity, sequence = (self._identity, 0) if raw is None else _OFFSETS.decode(raw)
-        if identity != self._identity:
+        if raw is None:
+            raw = _encode(_Offset(self._identity, 0, secrets.randbits(63)))
+            if not self._store.compare_and_set(self._key, None, raw, self._never):
+                return self.offset()
+        stored = _OFFSETS.decode(raw)
+        if stored.identity != self._identity:
             raise StoreError(
-                f"the offset of consumer {self.name!r} belongs to event log {identity}, but this is {self._identity}: "
-                "what it made of that one does not fit. Restore that log, or delete what the consumer has made, its "
-                "offset too, to have it made anew from this one"
+                f"the offset of consumer {self.name!r} belongs to event log {stored.identity}, this is "
+                f"{self._identity}: what it made of that log does not fit this one. Restore the log, or delete what "
+                "the consumer has made, its offset too, to have it made anew from this log"
             )
-        self._known = sequence
-        return sequence
+        self._raw, self._known, self._generation = raw, stored.sequence, stored.generation
+        return stored.sequence
 
-    def skip_to(self, sequence: int) -> None:
-        """Events up to `sequence` count as handled, by other means; waits for whoever runs the consumer now."""
+    def skip_to(self, sequence: int, generation: int) -> None:
+        """Events up to `sequence` count as handled, by other means; waits for whoever runs the consumer now.
+
+        Unless the store has lost something since `generation` was looked at: then all are handled here.
+        """
         with self._turn:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX)
             try:
-                if self.offset() < sequence:
+                if self.offset() < sequence and self._generation == generation:
                     self._move_to(sequence)
             finally:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
@@ -139,10 +177,13 @@ class Consumer:
             if events:
                 self._handle(events)
             # Numbers may be missing where events were deleted: all up to the target are handled when none is left.
-            offset = events[-1][0] if len(events) == self._batch_events else target
-            self._move_to(offset)
+            offset = self._move_to(events[-1][0] if len(events) == self._batch_events else target)
         return offset
 
-    def _move_to(self, sequence: int) -> None:
-        self._store.put_many([(self._key, _encode((self._identity, sequence)))], self._never)
-        self._known = sequence
+    def _move_to(self, sequence: int) -> int:
+        """Stores the offset; what it is now. Less where the store has lost it since it was last looked at."""
+        raw = _encode(_Offset(self._identity, sequence, self._generation))
+        if not self._store.compare_and_set(self._key, self._raw, raw, self._never):
+            return self.offset()
+        self._raw, self._known = raw, sequence
+        return sequence

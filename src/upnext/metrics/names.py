@@ -36,7 +36,7 @@ GAUGES = (
     GaugeName("dead_letters_dropped", "Refused parts dropped for their age, or for want of room.", "livemax"),
     GaugeName("slates_kept", "Served slates kept for training since the workers started.", "livesum"),
     GaugeName("slates_dropped", "Served slates not kept, or dropped again, for want of room.", "livesum"),
-    GaugeName("fresh_items", "Items posted since the release was made, that can be recommended.", "livemin"),
+    GaugeName("fresh_items", "Items posted since the release was made, that have a place in it.", "livemin"),
     GaugeName("fresh_items_waiting", "Posted items that the release has no place for; train a new one.", "livemax"),
     GaugeName("release_items", "Items in the release in use.", "livemin"),
 )

@@ -37,7 +37,7 @@ class Metrics:
         )
         self._requests = self._counter("requests", "Requests answered.", "tier", "route")
         self._degraded = self._counter("degraded", "Times a request got less than it could have.", "stage", "why")
-        self._rejected = self._counter("events_rejected", "Events that broke their contract.", "reason")
+        self._rejected = self._counter("events_rejected", "Records that broke their contract.", "reason")
         self._ingested = self._counter("events", "Events that kept their contract.", "outcome")
         self._refused = self._counter("requests_refused", "Requests refused at the door.", "why")
         self._gauges = {

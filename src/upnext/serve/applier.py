@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from upnext.clock import Clock, Deadline
@@ -53,7 +54,13 @@ class StateApplier:
         self._catch_up(None, Deadline.never(self._clock), wait=True)
 
     def lag_events(self) -> int:
-        """How many numbers of the log are not applied, as far as this worker knows."""
+        """How many numbers of the log are not applied; looks into the store, which may have lost what it held.
+
+        While the store is out of reach, as far as this worker knows.
+        """
+        if self._clock.monotonic_ms() >= self._rest_until_ms:
+            with suppress(UpnextError):
+                self._offset = self._consumer.offset()
         return max(self._event_log.last() - self._offset, 0)
 
     def close(self) -> None:

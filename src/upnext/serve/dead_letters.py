@@ -14,7 +14,6 @@ from upnext.serve.http import failure, read_body
 from upnext.serve.messages import (
     DeadLettersResponse,
     ReplayRequest,
-    ReplayResponse,
     decoded,
 )
 
@@ -63,25 +62,20 @@ class DeadLetterEndpoints:
             raise failure(404, "unknown_dead_letter", f"there is no dead letter {number}; it was replayed or dropped")
         return view(letter)
 
-    async def replay(self, scope: Scope, receive: Receive) -> ReplayResponse:
+    async def replay(self, scope: Scope, receive: Receive) -> ReplayReport:
         """Sends the chosen through the gate again; accepted ones are durable when the answer leaves."""
         engine = self._engine
         body = decoded(_replay_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
-        if not (body.numbers or body.reason or body.producer or body.after_upgrade or body.all):
-            raise RequestError("nothing is chosen; give numbers, reason, producer, after_upgrade or all")
+        if not (body.numbers or body.reason or body.producer or body.kind or body.after_upgrade or body.all):
+            raise RequestError("nothing is chosen; give numbers, reason, producer, kind, after_upgrade or all")
         selection = Selection(
             numbers=tuple(body.numbers) or None,
             reason=body.reason,
             producer=body.producer,
+            kind=body.kind,
             after_upgrade=body.after_upgrade,
         )
-        report: ReplayReport = await asyncio.get_running_loop().run_in_executor(None, engine.replay, selection)
-        return ReplayResponse(
-            replayed=report.replayed,
-            duplicates=report.duplicates,
-            still_refused=report.still_refused,
-            by_reason=report.by_reason,
-        )
+        return await asyncio.get_running_loop().run_in_executor(None, engine.replay, selection)
 
 
 def _number(query: dict[str, str], name: str, default: int) -> int:

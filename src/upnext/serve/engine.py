@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from upnext.clock import Clock, Deadline
 from upnext.contracts.gate import GATE_VERSION
 from upnext.domain.event import Item
@@ -33,11 +35,13 @@ from upnext.serve.applier import StateApplier
 from upnext.serve.compute import ComputeThread
 from upnext.serve.follower import CrowdFollower
 from upnext.serve.gauges import set_gauges
+from upnext.serve.keys import DEFAULT_TENANT
 from upnext.serve.pressure import Pressure
+from upnext.serve.reader import StateReader
 from upnext.serve.rounds import Round, Rounds
 from upnext.serve.warm_up import warm_up
 from upnext.serve.writer import EventWriter
-from upnext.settings import Settings
+from upnext.settings import Settings, StoreSettings
 from upnext.state.advance import SessionStepper
 from upnext.state.people import People
 from upnext.state.user_state import remember_encoders
@@ -46,6 +50,7 @@ from upnext.store.opening import open_store
 
 _JOIN_EVERY_MS = 1_000.0
 _MEASURE_EVERY_MS = 1_000.0
+_NOTE_EVERY_MS = 10_000.0
 _TRIM_EVERY_MS = 60_000.0
 _LONGEST_ROUND_MS = 200.0  # after which other rounds have their turn
 _BREATH_S = 0.001  # between chunks of new items, for requests to run
@@ -70,7 +75,7 @@ class Engine:
         clock: Clock,
         metrics: Metrics,
         *,
-        tenant: str = "default",
+        tenant: str = DEFAULT_TENANT,
     ) -> None:
         """Opens stores and log under `home`; no release yet."""
         self.settings = settings
@@ -78,14 +83,17 @@ class Engine:
         self.tenant = tenant
         self._home = home
         self._metrics = metrics
-        self.store: Store = open_store(home, settings.store, clock)
+        self.store: Store = open_store(home, _store_of(tenant, settings.store), clock)
+        self.reader = StateReader(self.store, clock)
         self.event_log: EventLog = LmdbEventLog(home / "log")
         self.records = Records(home / "records")
         self.dead_letters = DeadLetters(home / "deadletters", settings.dead_letters, clock)
         impressions = settings.impressions
         self.served = ServedSlates(home / "served", impressions, clock, max_bytes=impressions.max_bytes)
         self.served_writer = ServedWriter(self.served, impressions.queue_slates)
-        self.people = People(self.event_log, self.store, self.records, self.dead_letters, self.served)
+        self.people = People(
+            self.event_log, self.store, self.records, self.dead_letters, self.served, self._encoders_in_force
+        )
         self.compute = ComputeThread()
         self.pressure = Pressure(home, settings.ingest)
         locks = home / "consumers"
@@ -100,6 +108,8 @@ class Engine:
         self._rounds = Rounds(
             [
                 Round("following the log", settings.trends.follow_ms, self.applier.follow),
+                Round("putting back healed vectors", settings.trends.follow_ms, self.reader.put_back),
+                Round("noting encoders", _NOTE_EVERY_MS, self._note_encoders),
                 Round("taking in posted items", settings.items.follow_ms, self.follow_items),
                 Round("joining slates to outcomes", _JOIN_EVERY_MS, self._join),
                 Round("measuring", _MEASURE_EVERY_MS, self._measure),
@@ -153,7 +163,7 @@ class Engine:
 
     def answer(self, live: Live, request: SlateRequest, answer: Answer, deadline: Deadline) -> None:
         """Takes one answer through the funnel; for the compute thread."""
-        live.funnel.run(request, answer, lambda until: live.view(request.subject, self.store, until), deadline)
+        live.funnel.run(request, answer, lambda until: self.reader.view(live, request.subject, until), deadline)
 
     def finish(self, live: Live, request: SlateRequest, answer: Answer) -> Slate:
         """The slate of what the answer holds at its deadline.
@@ -219,7 +229,6 @@ class Engine:
         self._take_in(live)  # before the crowd, which counts only items that have a row
         follower = CrowdFollower(live, self.event_log, self._home / "crowd", self.settings.trends, self.clock)
         follower.catch_up()
-        self._note_encoders(live)
         warm_up(live, self.event_log, partial(self.answer, live), self.clock)
         before, self.in_force = self.in_force, InForce(live, follower)
         follower.start()
@@ -241,8 +250,9 @@ class Engine:
         self.joiner.catch_up(deadline=Deadline.after(self.clock, _LONGEST_ROUND_MS), wait=False)
 
     def _measure(self) -> None:
-        self.pressure.measure(self.applier.lag_events())
-        set_gauges(self, self._metrics)
+        lag_events = self.applier.lag_events()
+        self.pressure.measure(lag_events)
+        set_gauges(self, self._metrics, lag_events)
 
     def _stepper(self) -> SessionStepper | None:
         return self.in_force.live.stepper if self.in_force else None
@@ -253,14 +263,17 @@ class Engine:
         except StoreError:
             _log.exception("the user's seen items could not be read; the slate may repeat them")
 
-    def _note_encoders(self, live: Live) -> None:
-        """So that vectors made with this release are found when their user asks for them, or for their end."""
-        if live.stepper is None:
-            return
-        try:
-            remember_encoders(self.store, live.stepper.encoders, Deadline.never(self.clock))
-        except StoreError:
-            _log.exception("the store is out of reach; the release serves without states until it is back")
+    def _encoders_in_force(self) -> list[str]:
+        stepper = self._stepper()
+        return [stepper.encoders] if stepper else []
+
+    def _note_encoders(self) -> None:
+        """So that vectors made with this release are found when their user asks for them, or for their end.
+
+        Again and again, since a store may come back empty.
+        """
+        for encoders in self._encoders_in_force():
+            remember_encoders(self.store, encoders, Deadline.never(self.clock))
 
     async def _watch(self) -> None:
         watcher = self._releases.watcher()
@@ -275,3 +288,10 @@ class Engine:
                 _log.exception("the activated release cannot be opened; the one before goes on serving")
             except UpnextError:
                 _log.exception("the activated release cannot be put in force; the one before goes on serving")
+
+
+def _store_of(tenant: str, settings: StoreSettings) -> StoreSettings:
+    """Tenants that share a Redis have keys of their own."""
+    if tenant == DEFAULT_TENANT:
+        return settings
+    return msgspec.structs.replace(settings, prefix=f"{settings.prefix}@{tenant}")

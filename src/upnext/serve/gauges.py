@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from upnext.serve.engine import Engine
 
 
-def set_gauges(engine: "Engine", metrics: Metrics) -> None:
+def set_gauges(engine: "Engine", metrics: Metrics, lag_events: int) -> None:
     """Sets every gauge of the engine's tenant. Raises `StoreError` where something cannot be read."""
 
     def gauge(name: str, value: float) -> None:
@@ -17,7 +17,7 @@ def set_gauges(engine: "Engine", metrics: Metrics) -> None:
     last, totals = engine.event_log.last(), engine.dead_letters.totals()
     gauge("workers", 1)
     gauge("log_events", last)
-    gauge("session_lag_events", engine.applier.lag_events())
+    gauge("session_lag_events", lag_events)
     gauge("impressions_lag_events", max(last - engine.joiner.offset(), 0))
     gauge("write_queue_events", engine.writer.waiting)
     gauge("slates_kept", engine.served_writer.written)

@@ -41,7 +41,9 @@ class Lookups:
         row = live.funnel.catalog.row_of(item_id)
         if row < 0:
             raise failure(
-                404, "unknown_item", f"release {live.release_id} has no item {item_id!r}; import it and train"
+                404,
+                "unknown_item",
+                f"release {live.release_id} has no item {item_id!r}; post it to /v1/items, or import it and train",
             )
         request = self._request(live, parse_qs(scope["query_string"].decode()), exclude_row=row)
         deadline = Deadline.after(self._engine.clock, self._engine.settings.budget.full_ms)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from upnext.errors import RequestError
-from upnext.ingest.dead_letters_record import LetterView
+from upnext.ingest.dead_letters_record import Kind, LetterView
 
 Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -166,7 +166,7 @@ class UserExport(msgspec.Struct, kw_only=True):
 
 
 class UserErased(msgspec.Struct, kw_only=True):
-    """What was erased of one user; the next training set is read from a log that no longer has them."""
+    """How much was erased of one user: `slates` counts slates and what became of them."""
 
     user_id: str
     record: bool
@@ -195,17 +195,9 @@ class ReplayRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     numbers: list[int] = []
     reason: str | None = None
     producer: str | None = None
+    kind: Kind | None = None
     after_upgrade: bool = False
     all: bool = False
-
-
-class ReplayResponse(msgspec.Struct, kw_only=True):
-    """Replayed ones are durable and gone from the queue; duplicates had been taken before; the others stay."""
-
-    replayed: int
-    duplicates: int
-    still_refused: int
-    by_reason: dict[str, int]
 
 
 class ErrorBody(msgspec.Struct, kw_only=True):

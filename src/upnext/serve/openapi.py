@@ -7,6 +7,7 @@ import msgspec
 from upnext import __version__
 from upnext.domain.event import ACTIONS
 from upnext.ingest.dead_letters_record import LetterView
+from upnext.ingest.replay import ReplayReport
 from upnext.serve import messages
 
 _RECORDS = (
@@ -23,7 +24,7 @@ _RECORDS = (
     messages.DeadLettersResponse,
     LetterView,
     messages.ReplayRequest,
-    messages.ReplayResponse,
+    ReplayReport,
     messages.ErrorResponse,
 )
 _SCHEMA = "#/components/schemas/"
@@ -103,10 +104,12 @@ def _slates() -> dict[str, Any]:
 
 def _ingestion() -> dict[str, Any]:
     return {
-        "/v1/events": _post("Events, one or many", _one_or_many("Event"), "EventsResponse"),
-        "/v1/items": _post("Items, in place of those with the same ids", _one_or_many("Item"), "RecordsResponse"),
+        "/v1/events": _post("Events, one or many", _one_or_many("Event"), "EventsResponse", avro=True),
+        "/v1/items": _post(
+            "Items, in place of those with the same ids", _one_or_many("Item"), "RecordsResponse", avro=True
+        ),
         "/v1/items/{item_id}": _delete("An item that is to be shown no more", "item_id", "DeletedResponse"),
-        "/v1/users": _post("What is known of users beside events", _one_or_many("User"), "RecordsResponse"),
+        "/v1/users": _post("What is known of users", _one_or_many("User"), "RecordsResponse", avro=True),
     }
 
 
@@ -123,7 +126,7 @@ def _operations() -> dict[str, Any]:
         },
         "/v1/deadletters": _get("What was refused", page, "DeadLettersResponse"),
         "/v1/deadletters/{number}": _get("One refused part", [_path("number")], "LetterView"),
-        "/v1/deadletters/replay": _post("Refused parts once more", _ref("ReplayRequest"), "ReplayResponse"),
+        "/v1/deadletters/replay": _post("Refused parts once more", _ref("ReplayRequest"), "ReplayReport"),
         "/healthz": _get("Alive", []),
         "/readyz": _get("Ready: 200 once a release is warm, 503 before", []),
         "/metrics": _get("Prometheus metrics", []),
@@ -154,8 +157,10 @@ def _get(summary: str, parameters: list[dict[str, Any]], record: str | None = No
     return {"get": {"summary": summary, "parameters": parameters, "responses": _responses(record)}}
 
 
-def _post(summary: str, body: dict[str, Any], record: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": body}}
+def _post(summary: str, body: dict[str, Any], record: str, *, avro: bool = False) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/json": {"schema": body}}
+    if avro:
+        content["avro/binary"] = {"schema": {"type": "string", "format": "binary"}}
     return {
         "post": {
             "summary": summary,

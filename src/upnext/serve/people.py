@@ -15,8 +15,8 @@ from upnext.state.people import Erased, Known, document
 
 _MESSAGE = (
     "erased from the log, the states, the slates kept for training, the dead letters and the user records; the next "
-    "training set has nothing of this user. Copies made earlier (backups, exports) are yours to erase. What a "
-    "release in use has learnt of many users together stays until the next training."
+    "training set has nothing of this user. Releases, checkpoints, backups and exports made earlier are not changed: "
+    "train anew, and delete the old ones, where nothing learnt with this user may remain."
 )
 
 

@@ -35,13 +35,16 @@ def apply_events(
     stepper: SessionStepper | None,
     settings: StateSettings,
     deadline: Deadline,
+    generation: int = 0,
 ) -> None:
     """Moves the state of every user by their `events`, in the order of the log; atomic per user.
 
     An event that a state has applied already is passed over, so events may be delivered again: but each user's in
-    order, none left out. Without consent nothing is kept. Without a `stepper` the facts advance and vectors lag behind
-    until they are next read. A user whose record cannot be read is left as they are, and logged: one damaged
-    record must not hold up everybody. Raises what the store raises; then some users may have moved and others not.
+    order, none left out. A state of another `generation` lacks events that a store has lost, and begins anew, as its
+    events are delivered from the first. Without consent nothing is kept. Without a `stepper` the facts advance and
+    vectors lag behind until they are next read. A user whose record cannot be read is left as they are, and logged:
+    one damaged record must not hold up everybody. Raises what the store raises; then some users may have moved and
+    others not.
     """
     pending: dict[str, list[Numbered]] = {}
     for numbered in events:
@@ -50,7 +53,7 @@ def apply_events(
         if subject is not None and event.consent:
             pending.setdefault(subject, []).append(numbered)
     while pending:
-        pending = _apply_once(pending, store, stepper, settings, deadline)
+        pending = _apply_once(pending, store, stepper, settings, deadline, generation)
 
 
 def _apply_once(
@@ -59,6 +62,7 @@ def _apply_once(
     stepper: SessionStepper | None,
     settings: StateSettings,
     deadline: Deadline,
+    generation: int,
 ) -> dict[str, list[Numbered]]:
     """One read, one computation for all, one write; those whose state another writer moved meanwhile are returned."""
     subjects = list(pending)
@@ -69,7 +73,7 @@ def _apply_once(
     for at, subject in enumerate(subjects):
         values = read[at * width : (at + 1) * width]
         try:
-            moves.append(_move(subject, groups[at], values, pending[subject], settings))
+            moves.append(_move(subject, groups[at], values, pending[subject], settings, generation))
         except StoreError:
             _log.exception("%d events of %s are not applied", len(pending[subject]), subject)
     vectors = stepped([due_steps(*move.vectors_due) for move in moves], stepper) if stepper else []
@@ -125,11 +129,16 @@ def _keys(subject: str, stepper: SessionStepper | None) -> list[bytes]:
     return [state_key(subject), vectors_key(stepper.encoders, subject)]
 
 
-def _move(subject: str, keys: list[bytes], read: Values, numbered: list[Numbered], settings: StateSettings) -> _Move:
+def _move(
+    subject: str, keys: list[bytes], read: Values, numbered: list[Numbered], settings: StateSettings, generation: int
+) -> _Move:
     """The state after those events that it has not seen. Raises `StoreError` for a record that cannot be read."""
     state = PackedState.unpack(read[0])
     vectors_too = len(read) > 1
     vectors = UserVectors.unpack(read[1]) if vectors_too else None
+    if state.generation != generation:
+        state, vectors = PackedState.unpack(None), None
+        state.generation = generation
     item_keys = np.frombuffer(state.recent_keys, np.uint64).tolist() if vectors_too else []
     for sequence, event in numbered:
         if sequence > state.applied_sequence:

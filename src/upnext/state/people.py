@@ -9,12 +9,14 @@ import msgspec
 from upnext.clock import Deadline
 from upnext.domain.event import Event, User
 from upnext.domain.identity import subject_of
+from upnext.ingest.consumer import stored_generation
 from upnext.ingest.dead_letters import DeadLetters
 from upnext.ingest.dead_letters_record import DeadLetter, view
 from upnext.ingest.log_interface import EventLog
 from upnext.ingest.records import Records
 from upnext.ingest.served import JoinedSlate
 from upnext.ingest.served_slates import ServedSlates
+from upnext.state.session_consumer import SESSION
 from upnext.state.user_state import UserState, UserVectors, known_encoders, state_key, vectors_key
 from upnext.store.interface import Store
 
@@ -67,6 +69,7 @@ class People:
     records: Records
     dead_letters: DeadLetters
     served: ServedSlates
+    encoders_in_force: Callable[[], Sequence[str]] = tuple  # beside those that the store knows of
 
     def known(self, user_id: str, deadline: Deadline) -> Known:
         """All of it. Takes milliseconds, and longer where dead letters are many. Raises `StoreError`."""
@@ -108,7 +111,7 @@ class People:
     def _states(
         self, subjects: Sequence[str], deadline: Deadline
     ) -> dict[str, tuple[UserState, dict[str, UserVectors]]]:
-        names = known_encoders(self.store, deadline)
+        names = self._encoders(deadline)
         found = {}
         for subject in subjects:
             keys = [state_key(subject), *(vectors_key(name, subject) for name in names)]
@@ -119,10 +122,14 @@ class People:
                 found[subject] = state, {name: each for name, each in held.items() if each}
         return found
 
+    def _encoders(self, deadline: Deadline) -> list[str]:
+        return list(dict.fromkeys([*known_encoders(self.store, deadline), *self.encoders_in_force()]))
+
     def _erase_states(self, subjects: Sequence[str], deadline: Deadline) -> int:
-        names = known_encoders(self.store, deadline)
+        names = self._encoders(deadline)
         states = 0
-        mark = UserState(applied_sequence=self.event_log.last()).pack()
+        generation = stored_generation(SESSION, self.store, deadline)
+        mark = UserState(applied_sequence=self.event_log.last(), generation=generation).pack()
         for subject in subjects:
             vectors = [vectors_key(name, subject) for name in names]
             before = self.store.get_many([state_key(subject)], deadline)[0]

@@ -12,6 +12,7 @@ from upnext.state.advance import SessionStepper
 from upnext.state.apply import apply_events
 from upnext.store.interface import Store
 
+SESSION = "session"  # its name
 _BATCH_EVENTS = 500  # between two looks at the deadline
 
 
@@ -26,11 +27,14 @@ def session_consumer(
     """Catching it up applies every event of the log so far to its user's state.
 
     The offset is kept with the states: whoever deletes them has all of them made anew. `folder`: where a home keeps
-    the locks of its consumers. `stepper` gives the session encoder in force; without one vectors are made later.
+    the locks of its consumers. `stepper` gives the session encoder in force; without one, and where many events come
+    at once, vectors lag behind until they are next read.
     """
     never = Deadline.never(clock)
 
     def handle(events: Sequence[tuple[int, Event]]) -> None:
-        apply_events(events, store, stepper(), settings, never)
+        at_once = len(events) <= settings.step_at_once
+        apply_events(events, store, stepper() if at_once else None, settings, never, consumer.generation)
 
-    return Consumer("session", event_log, store, handle, folder, clock, batch_events=_BATCH_EVENTS)
+    consumer = Consumer(SESSION, event_log, store, handle, folder, clock, batch_events=_BATCH_EVENTS)
+    return consumer

@@ -11,8 +11,8 @@ from upnext.domain.identity import Keys
 from upnext.errors import StoreError
 from upnext.store.interface import Store, Values
 
-# format, n_recent, n_seen, state_version, n_interactions, applied_sequence, last_ms, session
-_HEADER = struct.Struct("<BxHIQQQqQ")
+# format, n_recent, n_seen, state_version, n_interactions, applied_sequence, last_ms, session, generation
+_HEADER = struct.Struct("<BxHIQQQqQQ")
 _FORMAT = 2
 _ENCODERS = b"encoders"  # key of their names, with a space between
 _VECTORS = struct.Struct("<BxHHxxQQ")  # format, session dims, user dims, state_version, n_interactions
@@ -53,7 +53,8 @@ class UserState:
     """Facts about one user, independent of any model; newest last in the recent arrays.
 
     `state_version` grows by one with every applied event. `applied_sequence` is the number in the log of the last one:
-    an event up to it has been applied, whoever delivers it again. `seen` is sorted. Absent users have the empty state.
+    an event up to it has been applied, whoever delivers it again; in one `generation` of the consumer, that is: see
+    `Consumer.generation`. `seen` is sorted. Absent users have the empty state.
     """
 
     state_version: int = 0
@@ -65,12 +66,13 @@ class UserState:
     recent_actions: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     seen: Keys = field(default_factory=lambda: _NO_KEYS)  # (≤ 5,000,) uint64
     applied_sequence: int = 0
+    generation: int = 0
 
     def pack(self) -> bytes:
         """Little-endian header, then the arrays end to end."""
         header = _HEADER.pack(
             _FORMAT, len(self.recent_keys), len(self.seen), self.state_version, self.n_interactions,
-            self.applied_sequence, self.last_ms, self.session_key,
+            self.applied_sequence, self.last_ms, self.session_key, self.generation,
         )  # fmt: skip
         return b"".join(
             (
@@ -90,13 +92,15 @@ class UserState:
         """
         if raw is None:
             return cls()
-        n_recent, n_seen, version, n_interactions, applied, last_ms, session = _header(raw)
+        n_recent, n_seen, version, n_interactions, applied, last_ms, session, generation = _header(raw)
         at = _HEADER.size
         recent_keys = np.frombuffer(raw, np.uint64, n_recent, at)
         recent_ms = np.frombuffer(raw, np.int64, n_recent, at + 8 * n_recent)
         actions = np.frombuffer(raw, np.uint8, n_recent, at + 16 * n_recent)
         seen = np.frombuffer(raw, np.uint64, n_seen, at + 17 * n_recent)
-        return cls(version, n_interactions, last_ms, session, recent_keys, recent_ms, actions, seen, applied)
+        return cls(
+            version, n_interactions, last_ms, session, recent_keys, recent_ms, actions, seen, applied, generation
+        )
 
 
 @dataclass(slots=True)
@@ -115,25 +119,26 @@ class PackedState:
     recent_ms: bytes
     recent_actions: bytes
     seen: bytes
+    generation: int = 0
 
     @classmethod
     def unpack(cls, raw: bytes | None) -> "PackedState":
         """As `UserState.unpack`."""
         if raw is None:
             return cls(0, 0, 0, 0, 0, b"", b"", b"", b"")
-        n_recent, _, version, n_interactions, applied, last_ms, session = _header(raw)
+        n_recent, _, version, n_interactions, applied, last_ms, session, generation = _header(raw)
         keys_end = _HEADER.size + 8 * n_recent
         ms_end, seen = keys_end + 8 * n_recent, keys_end + 9 * n_recent
         return cls(
             version, n_interactions, applied, last_ms, session,
-            raw[_HEADER.size : keys_end], raw[keys_end:ms_end], raw[ms_end:seen], raw[seen:],
+            raw[_HEADER.size : keys_end], raw[keys_end:ms_end], raw[ms_end:seen], raw[seen:], generation,
         )  # fmt: skip
 
     def pack(self) -> bytes:
         """What `UserState.pack` would make of it."""
         header = _HEADER.pack(
             _FORMAT, len(self.recent_actions), len(self.seen) // 8, self.state_version, self.n_interactions,
-            self.applied_sequence, self.last_ms, self.session_key,
+            self.applied_sequence, self.last_ms, self.session_key, self.generation,
         )  # fmt: skip
         return b"".join((header, self.recent_keys, self.recent_ms, self.recent_actions, self.seen))
 
@@ -175,7 +180,7 @@ class UserVectors:
         return cls(version, floats[:n_session], floats[n_session:split], floats[split:], n_interactions)
 
 
-def _header(raw: bytes) -> tuple[int, int, int, int, int, int, int]:
+def _header(raw: bytes) -> tuple[int, int, int, int, int, int, int, int]:
     """The header of a packed state but for its format, which is checked like the length."""
     _check(raw, _HEADER, "facts")
     _, n_recent, n_seen, *rest = _HEADER.unpack_from(raw)

@@ -28,9 +28,10 @@ def backfill(
     session: SessionEncoder,
     two_tower: TwoTower,
     settings: StateSettings,
+    generation: int,
     progress: Callable[[int, int, str], None],
 ) -> int:
-    """State and vectors of every user of the world; how many users.
+    """State and vectors of every user of the world; how many users. `generation`: that of the session consumer.
 
     A state that the store holds already and that has applied an event after the world's last stays, with its vectors
     made anew when they are next needed: an event that came meanwhile is never undone.
@@ -39,7 +40,7 @@ def backfill(
     chosen = interactions(world.columns)
     remember_encoders(store, encoders, deadline)
     histories = histories_of(world, chosen)
-    states = _States(world, chosen, settings)
+    states = _States(world, chosen, settings, generation)
     for begin in range(0, world.n_users, _USERS_AT_ONCE):
         users = np.arange(begin, min(begin + _USERS_AT_ONCE, world.n_users), dtype=np.int32)
         some = histories.take(users)
@@ -59,7 +60,7 @@ def backfill(
 
         def change(group: int, values: Values, made: list[tuple[UserState, UserVectors]] = made) -> list[bytes | None]:
             state, vectors = made[group]
-            if _applied_sequence(values[0]) > state.applied_sequence:
+            if _applied_sequence(values[0], generation) > state.applied_sequence:
                 return [values[0], vectors.pack()]
             return [state.pack(), vectors.pack()]
 
@@ -68,22 +69,24 @@ def backfill(
     return world.n_users
 
 
-def _applied_sequence(raw: bytes | None) -> int:
-    """Of a stored state; 0 for one that is absent, or that cannot be read and is made anew."""
+def _applied_sequence(raw: bytes | None, generation: int) -> int:
+    """Of a stored state; 0 for one that is absent, of another generation, or not readable, and is made anew."""
     try:
-        return UserState.unpack(raw).applied_sequence
+        state = UserState.unpack(raw)
     except StoreError:
         return 0
+    return state.applied_sequence if state.generation == generation else 0
 
 
 class _States:
     """The state of each user after all events of a world, as `advance` would have left it."""
 
-    def __init__(self, world: World, chosen: Mask, settings: StateSettings) -> None:
+    def __init__(self, world: World, chosen: Mask, settings: StateSettings, generation: int) -> None:
         self._columns = world.columns
         self._keys = world.catalog.keys
         self._log_sequence = world.log_sequence
         self._settings = settings
+        self._generation = generation
         self._chosen = _Grouped(world.columns.user, chosen, world.n_users)
         self._all = _Grouped(world.columns.user, np.ones(len(chosen), np.bool_), world.n_users)
         disliked = (world.columns.action == ACTION_CODE["dislike"]) & (world.columns.item >= 0)
@@ -104,6 +107,7 @@ class _States:
             recent_actions=columns.action[recent],
             seen=np.unique(self._keys[columns.item[self._seen.of(user)]][-self._settings.seen_items :]),
             applied_sequence=self._log_sequence,
+            generation=self._generation,
         )
 
 

@@ -91,15 +91,18 @@ class TrainingRun:
                 facts=facts, spare_rows=self._settings.items.fresh_rows,
             )  # fmt: skip
         with self._steps.step("states and vectors of all users") as progress:
-            backfill(
-                world, self._store, facts.encoders, encoders.session, encoders.two_tower, self._settings.state, progress
-            )
-        consumer = session_consumer(
-            self._event_log, self._store, self._home / "consumers", self._settings.state, SystemClock()
-        )
-        consumer.skip_to(world.log_sequence)
-        consumer.close()
+            self._backfill(world, facts.encoders, encoders, progress)
         return release
+
+    def _backfill(self, world: World, name: str, encoders: Encoders, progress: Callable[[int, int, str], None]) -> None:
+        """After it, the session consumer goes on behind the last event of the world."""
+        settings = self._settings.state
+        consumer = session_consumer(self._event_log, self._store, self._home / "consumers", settings, SystemClock())
+        consumer.offset()
+        generation = consumer.generation
+        backfill(world, self._store, name, encoders.session, encoders.two_tower, settings, generation, progress)
+        consumer.skip_to(world.log_sequence, generation)
+        consumer.close()
 
     def _stepper(self, world: World, encoders: Encoders, graph: bytes) -> GraphStepper:
         assert encoders.vectors.session is not None

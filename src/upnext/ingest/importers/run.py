@@ -6,8 +6,8 @@ import msgspec
 
 from upnext.clock import Clock
 from upnext.contracts.event import check_event
-from upnext.contracts.fields import check_id
 from upnext.contracts.item import check_item
+from upnext.contracts.user import check_user
 from upnext.domain.event import Event, Item, User
 from upnext.errors import ContractError
 from upnext.ingest.importers.source import Record, Rejected, Source
@@ -28,6 +28,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     rows_read: int
     accepted_events: int
     duplicates: int
+    withheld: int
     items: int
     users: int
     rejected: dict[str, int]
@@ -40,7 +41,8 @@ def import_into(
     """Appends the source's events to `log` and puts its items and users into `records`, in batches.
 
     Every record passes the checks that HTTP traffic passes; those that fail are counted as rejected. `duplicates`
-    are events the log already held. An error in the middle leaves what was imported so far; running it again
+    are events the log already held, `withheld` those without consent, of which nothing is kept. An error in the middle
+    leaves what was imported so far; running it again
     completes it, since event ids do not change.
     """
     run = _Run(source, log, records, clock)
@@ -68,7 +70,7 @@ class _Run:
         self._events: list[Event] = []
         self._items: list[Item] = []
         self._users: list[User] = []
-        self._accepted = self._duplicates = self._items_put = self._users_put = 0
+        self._accepted = self._duplicates = self._withheld = self._items_put = self._users_put = 0
         self._rejected: dict[str, int] = {}
         self._examples: dict[str, list[Rejected]] = {}
         self.pending = 0
@@ -77,12 +79,15 @@ class _Run:
         try:
             if isinstance(record, Event):
                 check_event(record, now_ms=self._now_ms)
+                if not record.consent:
+                    self._withheld += 1
+                    return
                 self._events.append(record)
             elif isinstance(record, Item):
                 check_item(record)
                 self._items.append(record)
             elif isinstance(record, User):
-                check_id(record.user_id, "$.user_id")
+                check_user(record)
                 self._users.append(record)
             else:
                 self._reject(record)
@@ -115,6 +120,7 @@ class _Run:
             rows_read=self._source.rows_read,
             accepted_events=self._accepted,
             duplicates=self._duplicates,
+            withheld=self._withheld,
             items=self._items_put,
             users=self._users_put,
             rejected=self._rejected,

@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="home with an active release  [default: one of random weights]")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each load in each round")
-    parser.add_argument("--batch-connections", type=int, default=4)
+    parser.add_argument("--batch-connections", type=int, default=8)
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

@@ -79,13 +79,17 @@ def post(url: str, path: str, body: bytes) -> bytes:
 
 
 class EventSource:
-    """Clicks of users by a Zipf law, each with a random id, of now; as JSON objects of about 220 bytes."""
+    """Clicks of users by a Zipf law, each with a random id, of now; as JSON objects of about 220 bytes.
+
+    The exponent, 0.5, gives the most active of 100,000 users 0.16 % of all events. In MovieLens 1M it is 0.23 %, in
+    the Globo set 0.04 %.
+    """
 
     def __init__(self, n_items: int, seed: int = 0, *, n_users: int = N_USERS, prefix: str = "user") -> None:
         self._random = np.random.default_rng(seed)
         self._n_items = n_items
         self._prefix = prefix
-        weights = 1.0 / np.arange(1, n_users + 1)
+        weights = np.arange(1, n_users + 1) ** -0.5
         self._cumulative = np.cumsum(weights / weights.sum())
 
     def take(self, count: int) -> list[dict[str, Any]]:

@@ -224,7 +224,7 @@ def test_a_worker_that_starts_goes_on_from_the_counts_another_has_left(home: Pat
 
     before = asyncio.run(first())
     observed: list[int] = []
-    monkeypatch.setattr("upnext.state.crowd.Crowd.observe", lambda self, *event: observed.append(1))
+    monkeypatch.setattr("upnext.state.crowd.Crowd.observe_batch", lambda self, events: observed.extend(events))
     sequence, popular = asyncio.run(second())
     assert (sequence, popular) == before
     assert not observed, "the events before the snapshot are not counted again"

@@ -142,3 +142,13 @@ def test_a_crowd_with_more_items_than_were_saved_knows_nothing_of_the_last_ones_
     assert crowd.trends.popular().tolist() == [1, 2, N_ITEMS + 2]
     assert sorted(crowd.covisits.after_one(1)[0].tolist()) == [2, N_ITEMS + 2]
     assert crowd.trends.first_seen_ms[N_ITEMS:].tolist() == [np.iinfo(np.int64).max] * 2 + [NOW_MS]
+
+
+@given(STREAMS, st.integers(1, 7))
+@settings(max_examples=60, deadline=None)
+def test_in_batches_the_crowd_comes_to_what_it_comes_to_one_by_one(events: list[Event], size: int) -> None:
+    batched = Crowd(N_ITEMS, SETTINGS)
+    for begin in range(0, len(events), size):
+        batched.observe_batch(events[begin : begin + size])
+    batched.observe_batch([])
+    assert_same(batched, one_by_one(events))

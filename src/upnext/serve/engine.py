@@ -23,6 +23,7 @@ from upnext.ingest.dead_letters import DeadLetters
 from upnext.ingest.dead_letters_record import Selection
 from upnext.ingest.lmdb_log import LmdbEventLog
 from upnext.ingest.log_interface import EventLog
+from upnext.ingest.recent_log import RecentLog
 from upnext.ingest.records import Records
 from upnext.ingest.replay import ReplayReport, replay
 from upnext.ingest.replay_doors import home_doors
@@ -85,7 +86,7 @@ class Engine:
         self._metrics = metrics
         self.store: Store = open_store(home, _store_of(tenant, settings.store), clock)
         self.reader = StateReader(self.store, clock)
-        self.event_log: EventLog = LmdbEventLog(home / "log")
+        self.event_log: EventLog = RecentLog(LmdbEventLog(home / "log"))
         self.records = Records(home / "records")
         self.dead_letters = DeadLetters(home / "deadletters", settings.dead_letters, clock)
         impressions = settings.impressions

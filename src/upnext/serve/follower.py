@@ -83,10 +83,11 @@ class CrowdFollower:
         ]
         if not chosen:
             return
-        observe = self._live.funnel.crowd.observe
         rows = self._live.funnel.catalog.rows_of(keys_of(event.item_id or "" for event in chosen))
+        interactions = []
         for event, row in zip(chosen, rows.tolist(), strict=True):
             subject = subject_of(event.user_id, event.session_id)
             if subject is not None and row >= 0:
                 session = key_of(event.session_id) if event.session_id else 0
-                observe(key_of(subject), session, row, event.timestamp_ms)
+                interactions.append((key_of(subject), session, row, event.timestamp_ms))
+        self._live.funnel.crowd.observe_batch(interactions)

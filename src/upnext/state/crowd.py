@@ -1,7 +1,7 @@
 """The crowd as one worker sees it: item trends and covisits together, moved by each event; knows rows, not ids."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,17 @@ class Crowd:
     def observe(self, visitor: int, session: int, row: int, timestamp_ms: int) -> None:
         """One interaction of a visitor (key of the subject) in a session (key, 0 for none) with an item."""
         self.trends.observe(row, timestamp_ms)
+        self._follow(visitor, session, row, timestamp_ms)
+
+    def observe_batch(self, events: Sequence[tuple[int, int, int, int]]) -> None:
+        """The same for some interactions (visitor, session, row, time) at once, in the order of the log."""
+        for event in events:
+            self._follow(*event)
+        rows, timestamps_ms = np.array([event[2:] for event in events], np.int64).reshape(-1, 2).T
+        self.trends.observe_batch(rows.astype(np.int32), timestamps_ms)
+
+    def _follow(self, visitor: int, session: int, row: int, timestamp_ms: int) -> None:
+        """Pairs an item with the one that its visitor chose before."""
         last = self._last.pop(visitor, None)
         self._last[visitor] = (row, session, timestamp_ms)
         if len(self._last) > _MOST_VISITORS:

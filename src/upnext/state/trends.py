@@ -58,8 +58,21 @@ class ItemTrends:
             self.latest_ms = timestamp_ms
         self._touched.add(row)
 
+    def observe_batch(self, rows: Rows, timestamps_ms: npt.NDArray[np.int64]) -> None:
+        """The same for some events at once, in any order; costs by their number, not by the number of items."""
+        if not len(rows):
+            return
+        newest_ms = int(timestamps_ms.max())
+        if newest_ms - self._scaled[1] > self._renormalize_ms:
+            self._move_landmark(newest_ms)
+        weights, landmark_ms = self._scaled
+        np.add.at(weights, rows, np.exp2((timestamps_ms - landmark_ms)[:, None] / self._half_lives_ms))
+        np.minimum.at(self.first_seen_ms, rows, timestamps_ms)
+        self.latest_ms = max(self.latest_ms, newest_ms)
+        self._touched.update(rows.tolist())
+
     def observe_many(self, rows: Rows, timestamps_ms: npt.NDArray[np.int64]) -> None:
-        """The same for many events at once, in any order."""
+        """The same for a whole history at once, in any order."""
         if not len(rows):
             return
         self.latest_ms = max(self.latest_ms, int(timestamps_ms.max()))

@@ -17,6 +17,7 @@ import pytest
 import upnext
 from upnext.cli.main import cli
 from upnext.contracts.gate import Admitted, admit_events, admit_items, admit_users
+from upnext.ingest.replay import ReplayReport
 from upnext.metrics.recorder import Metrics
 from upnext.serve import messages
 from upnext.serve.openapi import openapi_document
@@ -264,7 +265,7 @@ def test_json_examples_are_what_the_server_reads_and_writes(side: str, record: s
         fields = set(openapi_document()["components"]["schemas"][record]["properties"])
         assert not set(json.loads(text)) - fields
         return
-    kind = getattr(messages, record)
+    kind = ReplayReport if record == "ReplayReport" else getattr(messages, record)
     assert record.endswith("Request") == (side == "request")
     decoded = msgspec.json.decode(text, type=kind)
     # Written again it has the same fields: none is made up.

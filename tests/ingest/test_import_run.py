@@ -55,6 +55,12 @@ def test_events_go_to_the_log_and_items_and_users_to_the_records(log: MemoryEven
     assert (report.rows_read, report.accepted_events, report.items, report.users) == (4, 2, 1, 1)
 
 
+def test_of_an_event_without_consent_nothing_is_kept(log: MemoryEventLog, records: Records) -> None:
+    report = import_into(Listed([click(1), click(2, consent=False)]), log, records, clock=CLOCK)
+    assert [event.event_id for _, event in log.scan()] == ["e1"]
+    assert (report.rows_read, report.accepted_events, report.withheld, report.rejected) == (2, 1, 1, {})
+
+
 def test_importing_twice_adds_nothing(log: MemoryEventLog, records: Records) -> None:
     listed: list[Record] = [Item(item_id="i"), *(click(number) for number in range(5))]
     import_into(Listed(listed), log, records, clock=CLOCK)

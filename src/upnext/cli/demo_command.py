@@ -1,7 +1,9 @@
 """`upnext demo`: the whole job once: import, train, compress, release, evaluate, serve, and look at it."""
 
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -29,6 +31,7 @@ def demo_command(home: Path, data: Path | None, port: int, seed: int, once: bool
     from upnext.cli.demo.job import QUICK, SYNTHETIC, learn
     from upnext.cli.pipeline.plan import TrainSettings
 
+    signal.signal(signal.SIGTERM, _leave)  # so that the server is stopped too
     source = data or SYNTHETIC
     folder = home / source.name.split(".")[0]
     settings = load_settings(folder, os.environ)
@@ -64,6 +67,10 @@ def _latency(url: str, user_ids: list[str]) -> Table:
 
 def _cells(spread: Spread) -> list[str]:
     return [f"{value:.2f}" for value in (spread.p50, spread.p99, spread.p999, spread.max)]
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _until_interrupted(process: "subprocess.Popen[bytes]") -> None:

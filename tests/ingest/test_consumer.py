@@ -15,6 +15,7 @@ from upnext.domain.event import Event
 from upnext.errors import StoreError
 from upnext.ingest.consumer import Consumer, stored_generation
 from upnext.ingest.lmdb_log import LmdbEventLog
+from upnext.ingest.recent_log import RecentLog
 from upnext.store.memory_store import MemoryStore
 
 NEVER = Deadline.never(SystemClock())
@@ -300,3 +301,23 @@ def test_what_was_handled_by_other_means_before_a_loss_is_handled_again(setting)
     consumer.skip_to(4, before)
     assert consumer.catch_up() == 5
     assert setting.batches == [[1, 2], [3, 4], [5]]
+
+
+def test_a_log_that_gives_fewer_events_than_it_could_has_none_passed_over(setting, monkeypatch):
+    whole = setting.log.read
+    monkeypatch.setattr(setting.log, "read", lambda after, limit: whole(after, 1))
+    assert setting.consumer().catch_up() == 5
+    assert setting.batches == [[1], [2], [3], [4], [5]]
+
+
+def test_two_workers_that_remember_what_they_append_pass_over_no_event_of_the_other(setting, tmp_path):
+    mine, other = RecentLog(setting.log), RecentLog(setting.log)
+    seen: list[int] = []
+    consumer = setting.consumer(lambda got: seen.extend(sequence for sequence, _ in got), log=mine)
+    consumer.catch_up()
+    mine.append(events("mine"))
+    other.append(events("other"))
+    mine.append(events("mine too"))
+    other.append(events("other too"))
+    assert consumer.catch_up() == 9
+    assert seen == [1, 2, 3, 4, 5, 6, 7, 8, 9]

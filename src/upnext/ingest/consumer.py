@@ -176,8 +176,8 @@ class Consumer:
             events = [each for each in self._event_log.read(offset, self._batch_events) if each[0] <= target]
             if events:
                 self._handle(events)
-            # Numbers may be missing where events were deleted: all up to the target are handled when none is left.
-            offset = self._move_to(events[-1][0] if len(events) == self._batch_events else target)
+            # Numbers may be missing where events were erased: all up to the target are handled when none is left.
+            offset = self._move_to(events[-1][0] if events else target)
         return offset
 
     def _move_to(self, sequence: int) -> int:

@@ -23,6 +23,8 @@ class EventLog(Protocol):
     def read(self, after: int, limit: int) -> list[tuple[int, Event]]:
         """Up to `limit` events with sequence numbers above `after`, in order; [] when there are none yet.
 
+        None in between is left out; but there may be more of them though it gives fewer than `limit`.
+
         Erased events are passed over, however many: [] always means the end of the log.
         """
 

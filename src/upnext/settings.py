@@ -22,6 +22,7 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
+Share: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +120,7 @@ class RankingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     top: AtLeastOne = 100  # handed to re-ranking
     chunk: AtLeastOne = 1_024  # most candidates in one matrix product
-    exit: str = ""  # exit of the ranker to use; empty: the release's default
+    exit: str = ""  # exit of the ranker to use for all; empty: by the mode and the time of the request
 
 
 class RerankingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +140,38 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The promises, in milliseconds."""
 
     full_ms: Positive = 50.0  # of a request that asks for nothing else
+    fast_ms: Positive = 15.0  # of one that is only let into the fast tier
+    surfaces: dict[str, Positive] = {}  # by surface, of a request that asks for nothing else: {"home" = 40.0}
+    hard_stop_ms: Positive = 150.0  # a model at work for longer is given up, and its thread replaced
+    # threads lost to models that hang at which the worker is replaced; more than it takes a breaker to open
+    most_lost: AtLeastOne = 16
     contract_ms: Positive = 200.0  # no request may ask for more
+
+
+class PressureSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How far requests go when things are slow, fail, or are too many."""
+
+    breaker_calls: AtLeastOne = 20  # newest calls that a circuit breaker judges by; a call that hangs is one of them
+    breaker_window_ms: Positive = 10_000.0  # older calls are forgotten
+    breaker_least_calls: AtLeastOne = 5  # with fewer it stays closed
+    breaker_failed_share: Share = 0.5  # of those calls; from there on it opens
+    breaker_slow_share: Share = 0.5  # of those calls, that were slow; from there on it opens
+    breaker_slow_ms: Positive = 50.0  # a call that took longer was slow
+    breaker_open_ms: Positive = 1_000.0  # how long it stays open before it tries again
+    breaker_probes: AtLeastOne = 3  # good calls, one after the other, that close it again
+    stage_half_life_calls: AtLeastOne = 500  # after so many calls of a stage, an observed cost weighs half
+    quality_step: Share = 0.001  # by which the quality factor rises with a request in time; 99 × that is lost when late
+    quality_percentile: Annotated[float, msgspec.Meta(ge=1, le=99.99)] = 99.0  # of requests that shall be in time
+    quality_least: Share = 0.1  # the quality factor falls no lower
+    guard_p99_ms: Positive = 80.0  # a region whose p99 is above takes the fast path
+    guard_window_ms: Positive = 10_000.0  # over which that p99 is taken
+    guard_least_requests: AtLeastOne = 200  # with fewer in the window the guard keeps still
+    guard_on_ms: Positive = 60_000.0  # how long the region takes the fast path
+    guard_quiet_ms: Annotated[float, msgspec.Meta(ge=0)] = 60_000.0  # after the start, in which a worker raises none
+    regions: AtLeastOne = 256  # with a quality factor and guard of their own, per worker; all others share one
+    admission_wait_ms: Positive = 10.0  # wait for the compute thread that is aimed at: a fifth of the full budget
+    admission_start: AtLeastOne = 8  # full requests at once in a worker, before anything is learnt
+    admission_most: AtLeastOne = 256  # the limit rises no higher
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +200,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ranking: RankingSettings = RankingSettings()
     reranking: RerankingSettings = RerankingSettings()
     budget: BudgetSettings = BudgetSettings()
+    pressure: PressureSettings = PressureSettings()
     serve: ServeSettings = ServeSettings()
 
 

@@ -6,6 +6,7 @@ import torch
 
 from tests.models.planted_lists import planted_lists, random_ranker, small_config
 from upnext.compress.ranker import export_ranker
+from upnext.funnel.ranking.chunking import measured_chunk
 from upnext.funnel.ranking.ranker import GraphRanker
 from upnext.release.onnx_session import open_session
 
@@ -57,3 +58,21 @@ def test_exits_are_told_from_the_shallowest_to_the_deepest(parts):
     rows, user, cross = question(parts)
     scores = [ranker.score(rows, user, cross, name).tolist() for name in ranker.exits]
     assert scores[0] != scores[1] != scores[2]
+
+
+def test_another_chunk_size_changes_no_score(parts):
+    rows, user, cross = question(parts)
+    ranker = ranker_of(parts, 1_024)
+    other = ranker.with_chunk(7)
+    assert (other.exits, other.default_exit) == (ranker.exits, ranker.default_exit)
+    for name in ranker.exits:
+        assert other.score(rows, user, cross, name).tolist() == ranker.score(rows, user, cross, name).tolist()
+
+
+def test_made_up_inputs_are_such_as_the_graphs_take(parts):
+    ranker, (_, user, cross) = ranker_of(parts, 64), question(parts)
+    inputs = ranker.made_up_inputs(130)
+    assert (inputs.user.shape, inputs.cross.shape) == (user.shape, (130, cross.shape[1]))
+    assert 0 <= inputs.rows.min() < inputs.rows.max() < len(parts[1])
+    assert len(set(ranker.score(inputs.rows, inputs.user, inputs.cross, "exit3").tolist())) > 20
+    assert measured_chunk(ranker, 130, rounds=3) in (64, 128, 1_024)

@@ -18,7 +18,7 @@ from upnext.settings import BudgetSettings, Settings
 
 Scenario = Callable[[httpx.AsyncClient, Engine], Awaitable[None]]
 # Tests are about what is answered; a busy machine must not turn full answers into popular ones.
-PATIENT = Settings(budget=BudgetSettings(full_ms=10_000.0))
+PATIENT = Settings(budget=BudgetSettings(full_ms=10_000.0, hard_stop_ms=10_000.0))
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from upnext.clock import Deadline, ManualClock, SystemClock
 from upnext.ingest.lmdb_log import LmdbEventLog
 from upnext.release.releases import Releases
 from upnext.serve.compute import ComputeThread
-from upnext.settings import ServeSettings, Settings
+from upnext.settings import BudgetSettings, ServeSettings, Settings
 
 QUICK_SWAP = Settings(budget=PATIENT.budget, serve=ServeSettings(release_poll_ms=5))
 
@@ -31,7 +31,7 @@ def test_a_hung_ranker_cannot_keep_a_request_past_its_deadline(trained_home: Tra
     release_ranker = threading.Event()
 
     async def inside() -> None:
-        async with running(home) as (client, engine):
+        async with running(home, Settings(budget=BudgetSettings(full_ms=10_000.0))) as (client, engine):
             live = engine.live
             assert live is not None
             ranker = live.funnel.ranker
@@ -50,9 +50,9 @@ def test_a_hung_ranker_cannot_keep_a_request_past_its_deadline(trained_home: Tra
             assert answer["tier"] == "fast"
             assert {"stage": "funnel", "why": "deadline"} in answer["degraded"]
             assert len(answer["items"]) == 20
-            # The next one does not even get to the compute thread, and is answered all the same.
-            behind = (await client.post("/v1/recommend", json={"user_id": "other", "budget_ms": 50})).json()
-            assert (behind["tier"], len(behind["items"])) == ("popular", 20)
+            # The next one comes while the first still hangs, and gets as far on a fresh thread.
+            behind = (await client.post("/v1/recommend", json={"user_id": "other", "budget_ms": 190})).json()
+            assert (behind["tier"], len(behind["items"])) == ("fast", 20)
             release_ranker.set()
 
     asyncio.run(inside())
@@ -228,3 +228,58 @@ def test_a_worker_that_starts_goes_on_from_the_counts_another_has_left(home: Pat
     sequence, popular = asyncio.run(second())
     assert (sequence, popular) == before
     assert not observed, "the events before the snapshot are not counted again"
+
+
+def test_a_ranker_that_hangs_is_left_out_by_its_breaker_and_tried_again(home: Path) -> None:
+    settings = Settings(budget=BudgetSettings(full_ms=10_000.0, hard_stop_ms=50.0))
+    hanging, release_ranker = threading.Event(), threading.Event()
+    hanging.set()
+
+    async def inside() -> None:
+        async with running(home, settings) as (client, engine):
+            live = engine.live
+            assert live is not None
+            ranker = live.funnel.ranker
+
+            class Hung:
+                exits, default_exit = ranker.exits, ranker.default_exit
+
+                def score(self, *arguments: Any) -> Any:
+                    if hanging.is_set():
+                        release_ranker.wait(30)
+                    return ranker.score(*arguments)
+
+            live.funnel.ranker = Hung()
+
+            async def ask() -> dict[str, Any]:
+                response = await client.post("/v1/recommend", json={"user_id": "somebody", "budget_ms": 100})
+                assert response.status_code == 200
+                assert len(response.json()["items"]) == 20
+                return dict(response.json())
+
+            while engine.breakers["ranker"].state != "open":
+                assert (await ask())["tier"] != "full"
+            answer = await ask()
+            assert {"stage": "ranking", "why": "breaker_open"} in answer["degraded"]
+            assert (answer["tier"], answer["exit"]) == ("fast", "")
+            hanging.clear()
+            release_ranker.set()
+            while (answer := await ask())["tier"] != "full":
+                pass
+            assert answer["exit"] in ranker.exits
+            await until(lambda: engine.compute.lost == 0)
+
+    asyncio.run(inside())
+
+
+def test_the_mode_of_a_request_says_how_deep_the_ranker_looks(home: Path) -> None:
+    async def inside() -> None:
+        async with running(home) as (client, engine):
+            exits = engine.live.funnel.ranker.exits
+            answered = {}
+            for mode in ("scroll", "dwell"):
+                body = {"user_id": "somebody", "context": {"mode": mode}}
+                answered[mode] = (await client.post("/v1/recommend", json=body)).json()["exit"]
+            assert answered == {"scroll": exits[0], "dwell": exits[-1]}
+
+    asyncio.run(inside())

@@ -31,7 +31,7 @@ class RankerInputs:
 
 @dataclass(slots=True)
 class Degraded:
-    """A stage that did not contribute, and why: deadline, error, absent."""
+    """A stage that did not contribute, and why: deadline, no_time, error, absent, breaker_open."""
 
     stage: str
     why: str
@@ -56,6 +56,8 @@ class Answer:
     seen_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))
     capture: bool = False  # whether to keep what the ranker was given, to learn from
     inputs: RankerInputs | None = None  # … which is here once it has ranked
+    exit: str = ""  # of the ranker, once it has ranked; set before the ranking of the full tier, as `inputs` is
+    running: list[str] = field(default_factory=list)  # the stage under way, if any; see `Stages`
 
     def offer(self, ranked: Ranked) -> None:
         """Takes a ranking of a tier at least as good as the one held; a worse or empty one is ignored."""

@@ -4,7 +4,7 @@ Runs in one thread from beginning to end. Whoever waits may take what the answer
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +15,25 @@ from upnext.errors import StoreError
 from upnext.features.assemble import Assembler
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.signals import Signals, signals_of
-from upnext.features.spec import SOURCE_BIT
 from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer, Ranked, RankerInputs, Slate
+from upnext.funnel.popular import Popular
+from upnext.funnel.ranking.depth import Depths
 from upnext.funnel.ranking.ranker import Ranker
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.reranking.reranker import Reranker
 from upnext.funnel.retrieval.merge import Candidates
 from upnext.funnel.retrieval.retrieval import Retrieval
 from upnext.funnel.retrieval.sources import Indexes
+from upnext.funnel.stages import RANKING, RERANKING, RETRIEVAL, STATE, Breaker, StageCosts, Stages
 from upnext.settings import Settings
 from upnext.state.crowd import Crowd
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+_Found = tuple[Signals, Candidates]
 _NO_ROWS: Rows = np.empty(0, np.int32)
+_FEWEST = 50  # candidates that are ranked at least, however low the quality
 _log = logging.getLogger(__name__)
 
 
@@ -45,8 +49,14 @@ class Funnel:
         ranker: Ranker | None,
         settings: Settings,
         clock: Clock,
+        *,
+        costs: StageCosts | None = None,
+        breakers: Mapping[str, Breaker] | None = None,
     ) -> None:
-        """Without a `ranker` every answer stops at the fast tier."""
+        """Without a `ranker` every answer stops at the fast tier; `costs` and `breakers`: see `Stages`.
+
+        Raises `SettingsError` when the ranker lacks the exit that the settings name.
+        """
         self.catalog = catalog
         self.vectors = vectors
         self.indexes = indexes
@@ -58,43 +68,41 @@ class Funnel:
         self.reranker = Reranker(catalog, settings.reranking)
         self.retrieval = Retrieval(vectors, indexes, crowd, self.reranker.allowed, settings.retrieval)
         self._clock = clock
-        self._popular = self._catalogue = _popular(_first_rows(self.reranker.allowed, settings.ranking.top))
-        self._exit = settings.ranking.exit or (ranker.default_exit if ranker else "")
+        self._popular = Popular(crowd, _first_rows(self.reranker.allowed, settings.ranking.top))
+        self.stages = Stages(costs, breakers)  # may be replaced between requests
+        self._depths = Depths(ranker.exits, ranker.default_exit, settings.ranking.exit) if ranker else None
 
     def popular(self) -> Ranked:
         """What an answer holds before any stage: what the crowd chooses now; where nobody has yet, the catalogue."""
-        rows, held = self.crowd.trends.popular(), self._popular
-        if rows is held.rows:  # the same array until the crowd moves
-            return held
-        if not len(rows):
-            return self._catalogue
-        self._popular = held = _popular(rows)
-        return held
+        return self._popular.ranked()
 
     def run(
         self, request: SlateRequest, answer: Answer, read: Callable[[Deadline], UserView], deadline: Deadline
     ) -> None:
         """Takes `answer` as far as the deadline allows; at the end `answer.slate` is set.
 
-        `read` gives the user's view; when it fails, the request goes on for a user of whom nothing is known. A stage
-        that fails is noted in `answer`, and the slate is made of what the stages before it gave.
+        `read` gives the user's view, of which a request for no more than the popular tier needs only the seen items;
+        when it fails, the request goes on for a user of whom nothing is known. A stage that fails, or does not fit
+        into the time that is left, is noted in `answer`, and the slate is made of what the stages before it gave.
+        What the request itself forgoes by `most` is not noted.
         """
-        now_ms, timing_ms = self._clock.monotonic_ms, answer.timing_ms
+        now_ms, timing_ms, stages = self._clock.monotonic_ms, answer.timing_ms, self.stages
         begin_ms = now_ms()
-        view = self._view(answer, read, deadline)
+        view = self._view(request, answer, read, deadline)
         state_ms = now_ms()
         timing_ms["state"] = state_ms - begin_ms
-        found = self._retrieve(view, request, answer, deadline)
+        stages.end(answer, state_ms - begin_ms, STATE if answer.state_read else "")
+        found = None if request.most == "popular" else self._retrieve(view, request, answer, deadline)
         retrieval_ms = now_ms()
         timing_ms["retrieval"] = retrieval_ms - state_ms
-        if deadline.passed():
-            answer.degrade("ranking", "deadline")
-        elif found is not None:
-            self._rank(view, *found, answer)
+        stages.end(answer, retrieval_ms - state_ms, RETRIEVAL if found else "")
+        cost = self._rank(view, request, found, answer, deadline) if request.most == "full" else ""
         ranking_ms = now_ms()
         timing_ms["ranking"] = ranking_ms - retrieval_ms
+        stages.end(answer, ranking_ms - retrieval_ms, cost)
         answer.slate = self.finish(request, answer)
-        timing_ms["reranking"] = now_ms() - ranking_ms
+        timing_ms["reranking"] = reranking_ms = now_ms() - ranking_ms
+        stages.costs.observe(RERANKING, reranking_ms)
 
     def candidates(
         self, view: UserView, signals: Signals, request: SlateRequest, answer: Answer, deadline: Deadline
@@ -108,8 +116,9 @@ class Funnel:
         return self.retrieval.candidates(view, signals, request, seen, keep, answer, deadline)
 
     def score(self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint8]) -> Floats:
-        """Stage two alone: (n,) scores of `rows` by the ranker's exit in use. There must be a ranker."""
-        return self._scores(self._inputs(view, signals, rows, sources))
+        """Stage two alone: (n,) scores of `rows` by the exit in use where no request says more. A ranker must be."""
+        assert self._depths is not None
+        return self._scores(self._inputs(view, signals, rows, sources), self._depths.default)
 
     def finish(self, request: SlateRequest, answer: Answer) -> Slate:
         """The slate of what the answer holds now: rules applied, topped up. May be called from any thread.
@@ -129,7 +138,11 @@ class Funnel:
         rows = _first_rows(allowed, request.k + len(seen) + len(request.exclude_rows))
         yield Ranked("popular", rows, np.zeros(len(rows), np.float32), np.zeros(len(rows), np.uint8))
 
-    def _view(self, answer: Answer, read: Callable[[Deadline], UserView], deadline: Deadline) -> UserView:
+    def _view(
+        self, request: SlateRequest, answer: Answer, read: Callable[[Deadline], UserView], deadline: Deadline
+    ) -> UserView:
+        if request.subject is not None and not self.stages.start(STATE, answer):  # nobody's state is not read
+            return UserView()
         try:
             view = read(deadline)
         except StoreError:  # whoever reads states tells of it, once rather than in every request
@@ -144,11 +157,16 @@ class Funnel:
         answer.state_version = view.state_version
         return view
 
-    def _retrieve(
-        self, view: UserView, request: SlateRequest, answer: Answer, deadline: Deadline
-    ) -> tuple[Signals, Candidates] | None:
-        if deadline.passed():
+    def _retrieve(self, view: UserView, request: SlateRequest, answer: Answer, deadline: Deadline) -> _Found | None:
+        left_ms, costs = deadline.left_ms(), self.stages.costs
+        if left_ms <= 0:
             answer.degrade("retrieval", "deadline")
+            return None
+        if costs.p99_ms(RETRIEVAL) > left_ms - costs.p99_ms(RERANKING):
+            costs.skipped(RETRIEVAL)
+            answer.degrade("retrieval", "no_time")
+            return None
+        if not self.stages.start(RETRIEVAL, answer):
             return None
         try:
             signals = signals_of(view, self.catalog, self.vectors, self.crowd.covisits)
@@ -164,31 +182,57 @@ class Funnel:
         cross = self.assembler.cross(view, signals, rows, sources, self.crowd)
         return RankerInputs(rows, self.assembler.user(view, signals), cross)
 
-    def _scores(self, inputs: RankerInputs) -> Floats:
+    def _scores(self, inputs: RankerInputs, exit_name: str) -> Floats:
         assert self.ranker is not None
-        return self.ranker.score(inputs.rows, inputs.user, inputs.cross, self._exit)
+        return self.ranker.score(inputs.rows, inputs.user, inputs.cross, exit_name)
 
-    def _rank(self, view: UserView, signals: Signals, candidates: Candidates, answer: Answer) -> None:
-        if self.ranker is None:
+    def _rank(
+        self, view: UserView, request: SlateRequest, found: _Found | None, answer: Answer, deadline: Deadline
+    ) -> str:
+        """The name of what it cost; "" when there is no ranking."""
+        left_ms, costs = deadline.left_ms(), self.stages.costs
+        if left_ms <= 0:
+            answer.degrade("ranking", "deadline")
+            return ""
+        if found is None:
+            return ""
+        if self.ranker is None or self._depths is None:
             answer.degrade("ranking", "absent")
-            return
-        if not len(candidates.rows):
-            return
+            return ""
+        if not len(found[1].rows):
+            return ""
+        at = self._depths.choose(request.mode, request.quality, left_ms - costs.p99_ms(RERANKING), costs)
+        if at < 0:
+            answer.degrade("ranking", "no_time")
+            return ""
+        if not self.stages.start(RANKING, answer):
+            return ""
         try:
-            inputs = self._inputs(view, signals, candidates.rows, candidates.sources)
-            scores = self._scores(inputs)
-            best = best_first(scores)[: self.settings.ranking.top]
-            best = best[np.isfinite(scores.take(best))]
-            if not len(best):
-                raise ValueError("the ranker's scores are not finite")
-            ranked = Ranked("full", candidates.rows[best], scores[best], candidates.sources[best])
+            self._offer_ranked(view, found, request, self._depths.exits[at], answer)
         except Exception:
             _log.exception("the ranker failed; the request goes on in the order of retrieval")
             answer.degrade("ranking", "error")
-            return
+            return ""
+        return self._depths.costs[at]
+
+    def _offer_ranked(
+        self, view: UserView, found: _Found, request: SlateRequest, exit_name: str, answer: Answer
+    ) -> None:
+        signals, candidates = found
+        n = self.settings.retrieval.candidates
+        if request.quality < 1.0:  # those left out are still there to top up from
+            n = max(int(n * request.quality), _FEWEST, request.k)
+        rows, sources = candidates.rows[:n], candidates.sources[:n]
+        inputs = self._inputs(view, signals, rows, sources)
+        scores = self._scores(inputs, exit_name)
+        best = best_first(scores)[: self.settings.ranking.top]
+        best = best[np.isfinite(scores.take(best))]
+        if not len(best):
+            raise ValueError("the ranker's scores are not finite")
         if answer.capture:
             answer.inputs = inputs
-        answer.offer(ranked)
+        answer.exit = exit_name
+        answer.offer(Ranked("full", rows[best], scores[best], sources[best]))
 
 
 def best_first(scores: Floats) -> npt.NDArray[np.intp]:
@@ -198,9 +242,3 @@ def best_first(scores: Floats) -> npt.NDArray[np.intp]:
 
 def _first_rows(allowed: npt.NDArray[np.bool_], n: int) -> Rows:
     return np.flatnonzero(allowed)[:n].astype(np.int32)
-
-
-def _popular(rows: Rows) -> Ranked:
-    """Scores say nothing but the order."""
-    falling = np.linspace(1.0, 0.0, len(rows), endpoint=False, dtype=np.float32)
-    return Ranked("popular", rows, falling, np.full(len(rows), SOURCE_BIT["popular"], np.uint8))

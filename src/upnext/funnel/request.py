@@ -17,5 +17,7 @@ class SlateRequest:
     k: int
     surface: str = ""
     mode: str = ""  # scroll, browse or dwell: how deep a look is worth its time
+    quality: float = 1.0  # 0 … 1: the share of candidates and depth that the load leaves room for
+    most: str = "full"  # the best tier to go for: full, fast or popular
     exclude_rows: Rows = field(default_factory=lambda: _NO_ROWS)
     allowed: npt.NDArray[np.bool_] | None = None  # (n_items,); None: every available item

@@ -38,5 +38,8 @@ GAUGES = (
     GaugeName("slates_dropped", "Served slates not kept, or dropped again, for want of room.", "livesum"),
     GaugeName("fresh_items", "Items posted since the release was made, that have a place in it.", "livemin"),
     GaugeName("fresh_items_waiting", "Posted items that the release has no place for; train a new one.", "livemax"),
+    GaugeName("admission_limit", "Full requests that the workers take on at once.", "livesum"),
+    GaugeName("quality_factor", "Quality factor of requests without a known region, of the worst worker.", "livemin"),
+    GaugeName("threads_lost", "Threads lost to models that hang.", "livesum"),
     GaugeName("release_items", "Items in the release in use.", "livemin"),
 )

@@ -39,6 +39,7 @@ class Metrics:
         self._degraded = self._counter("degraded", "Times a request got less than it could have.", "stage", "why")
         self._rejected = self._counter("events_rejected", "Records that broke their contract.", "reason")
         self._ingested = self._counter("events", "Events that kept their contract.", "outcome")
+        self._breakers = self._counter("breaker_transitions", "Times a circuit breaker changed.", "breaker", "state")
         self._refused = self._counter("requests_refused", "Requests refused at the door.", "why")
         self._gauges = {
             gauge.name: Gauge(
@@ -82,6 +83,10 @@ class Metrics:
     def count_refused(self, why: str) -> None:
         """A request was refused at the door: `unauthorized`, `forbidden`, `unknown_tenant`, `rate_limited`."""
         self._increment(self._refused, (why,))
+
+    def count_breaker(self, name: str, state: str) -> None:
+        """A circuit breaker is in another state now: `closed`, `open`, `half_open`."""
+        self._increment(self._breakers, (name, state))
 
     def set_gauge(self, name: str, value: float, tenant: str = "default") -> None:
         """A gauge of `names.GAUGES` stands at `value` for a tenant. KeyError for others."""

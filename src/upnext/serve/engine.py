@@ -4,7 +4,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,15 @@ from upnext.contracts.gate import GATE_VERSION
 from upnext.domain.event import Item
 from upnext.errors import ReleaseError, StoreError, UpnextError
 from upnext.funnel.answer import Answer, Slate
+from upnext.funnel.breaker import CircuitBreaker
+from upnext.funnel.guard import shared_guard
 from upnext.funnel.live import Live, open_live
+from upnext.funnel.ranking.chunking import measured_chunk
+from upnext.funnel.ranking.ranker import GraphRanker
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.served import served_slate
+from upnext.funnel.stage_cost import StageCosts
+from upnext.funnel.stages import Stages
 from upnext.ingest.dead_letters import DeadLetters
 from upnext.ingest.dead_letters_record import Selection
 from upnext.ingest.lmdb_log import LmdbEventLog
@@ -40,6 +47,7 @@ from upnext.serve.keys import DEFAULT_TENANT
 from upnext.serve.pressure import Pressure
 from upnext.serve.reader import StateReader
 from upnext.serve.rounds import Round, Rounds
+from upnext.serve.steering import Steering
 from upnext.serve.warm_up import warm_up
 from upnext.serve.writer import EventWriter
 from upnext.settings import Settings, StoreSettings
@@ -49,6 +57,7 @@ from upnext.state.user_state import remember_encoders
 from upnext.store.interface import Store
 from upnext.store.opening import open_store
 
+GUARDED = ("ranker", "retrieval")  # by circuit breakers; reading states has a rest of its own: see `StateReader`
 _JOIN_EVERY_MS = 1_000.0
 _MEASURE_EVERY_MS = 1_000.0
 _NOTE_EVERY_MS = 10_000.0
@@ -77,8 +86,14 @@ class Engine:
         metrics: Metrics,
         *,
         tenant: str = DEFAULT_TENANT,
+        guard_file: Path | None = None,
+        exhausted: Callable[[], None] = lambda: None,
     ) -> None:
-        """Opens stores and log under `home`; no release yet."""
+        """Opens stores and log under `home`; no release yet.
+
+        `guard_file`: made by `shared_guard` for all workers of a server; without one this engine has its own.
+        `exhausted` hears when so many threads are lost to models that hang that the worker should be replaced.
+        """
         self.settings = settings
         self.clock = clock
         self.tenant = tenant
@@ -95,7 +110,11 @@ class Engine:
         self.people = People(
             self.event_log, self.store, self.records, self.dead_letters, self.served, self._encoders_in_force
         )
-        self.compute = ComputeThread()
+        budget = settings.budget
+        self.compute = ComputeThread(clock, budget.hard_stop_ms, budget.most_lost, lambda lost: exhausted())
+        with nullcontext(guard_file) if guard_file else shared_guard() as guard:
+            self.steering = Steering(settings, clock, guard, tenant)
+        self.breakers = {name: CircuitBreaker(name, settings.pressure, clock, self._told) for name in GUARDED}
         self.pressure = Pressure(home, settings.ingest)
         locks = home / "consumers"
         self.applier = StateApplier(self.event_log, self.store, locks, settings, clock, self._stepper)
@@ -157,6 +176,7 @@ class Engine:
         self.writer.close()
         self.served_writer.close()
         self.compute.close()
+        self.steering.close()
         self.applier.close()
         self.joiner.close()
         for part in (self.served, self.dead_letters, self.records, self.event_log, self.store):
@@ -227,6 +247,10 @@ class Engine:
     def _open_release(self) -> None:
         release = self._releases.open_active()
         live = open_live(release, self.settings, self.clock)
+        if isinstance(ranker := live.funnel.ranker, GraphRanker):
+            n, most = self.settings.retrieval.candidates, self.settings.ranking.chunk
+            live.funnel.ranker = ranker.with_chunk(measured_chunk(ranker, n, most=most))
+        live.funnel.stages = Stages(StageCosts(self.settings.pressure), self.breakers)
         self._take_in(live)  # before the crowd, which counts only items that have a row
         follower = CrowdFollower(live, self.event_log, self._home / "crowd", self.settings.trends, self.clock)
         follower.catch_up()
@@ -255,6 +279,10 @@ class Engine:
         self.pressure.measure(lag_events)
         set_gauges(self, self._metrics, lag_events)
 
+    def _told(self, name: str, before: str, after: str) -> None:
+        _log.warning("the breaker around %s was %s and is %s", name, before, after)
+        self._metrics.count_breaker(name, after)
+
     def _stepper(self) -> SessionStepper | None:
         return self.in_force.live.stepper if self.in_force else None
 
@@ -276,11 +304,18 @@ class Engine:
         for encoders in self._encoders_in_force():
             remember_encoders(self.store, encoders, Deadline.never(self.clock))
 
+    async def _share_guard(self) -> None:
+        """With the other machines on the same store, where it is one that others can reach."""
+        if (live := self.live) and self.settings.store.url:
+            with suppress(StoreError):
+                await self.steering.share_guard(self.store, live.funnel.catalog.regions)
+
     async def _watch(self) -> None:
         watcher = self._releases.watcher()
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.settings.serve.release_poll_ms / 1_000)
+            await self._share_guard()
             if watcher.changed() is None:
                 continue
             try:

@@ -25,6 +25,9 @@ def set_gauges(engine: "Engine", metrics: Metrics, lag_events: int) -> None:
     gauge("dead_letters", totals.waiting)
     gauge("dead_letters_bytes", totals.waiting_bytes)
     gauge("dead_letters_dropped", totals.dropped_by_age + totals.dropped_by_size)
+    gauge("admission_limit", engine.steering.admission.limit)
+    gauge("quality_factor", engine.steering.quality.of(f"{engine.tenant}/"))
+    gauge("threads_lost", engine.compute.lost)
     if in_force := engine.in_force:
         live = in_force.live
         gauge("crowd_lag_events", max(last - in_force.follower.sequence, 0))

@@ -75,6 +75,7 @@ class RecommendResponse(msgspec.Struct, kw_only=True):
     items: list[SlateItem]
     tier: str
     route: str
+    exit: str
     degraded: list[DegradedStage]
     release: str
     state_version: int

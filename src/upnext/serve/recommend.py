@@ -28,6 +28,7 @@ from upnext.serve.messages import (
     SlateItem,
     decoded,
 )
+from upnext.serve.steering import Course
 from upnext.settings import Settings
 
 _NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
@@ -59,33 +60,56 @@ class Recommend:
         body = decoded(_recommend_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
         engine.heed_items(live)
         _check_k(body.k, engine.settings)
-        deadline = Deadline(engine.clock, begin_ms + _budget_ms(body.budget_ms, engine.settings))
-        request = _slate_request(body, live)
+        asked_ms = _asked_ms(body.budget_ms, engine.settings)
+        course = engine.steering.begin(body.context.region, live.funnel.catalog.regions, body.surface, asked_ms)
+        try:
+            response, waited_ms = await self._answered(body, live, course, begin_ms)
+        except BaseException:
+            engine.steering.give_up(course)
+            raise
+        engine.steering.finish(course, waited_ms, response.timing_ms["total"])
+        return response
+
+    async def _answered(
+        self, body: RecommendRequest, live: Live, course: Course, begin_ms: float
+    ) -> tuple[RecommendResponse, float]:
+        """The response, and how long its work waited for the compute thread."""
+        engine = self._engine
+        deadline = Deadline(engine.clock, begin_ms + course.budget_ms)
+        request = _slate_request(body, live, course)
         request_id = new_request_id()
         answer = Answer(live.funnel.popular(), capture=body.consent and engine.served.keeps(request_id))
+        if course.why:
+            answer.degrade("funnel", course.why)
 
         def job() -> None:
             answer.timing_ms["queue"] = engine.clock.monotonic_ms() - begin_ms
             engine.answer(live, request, answer, deadline)
 
-        if not await engine.compute.run(job, deadline):
+        def given_up(spent_ms: float) -> None:
+            live.funnel.stages.give_up(answer, spent_ms)
+
+        if not await engine.compute.run(job, deadline, given_up):
             answer.degrade("funnel", "deadline")
         slate = answer.slate or engine.finish(live, request, answer)
-        timing = {**answer.timing_ms, "total": engine.clock.monotonic_ms() - begin_ms}
+        total_ms = engine.clock.monotonic_ms() - begin_ms
+        timing = {**answer.timing_ms, "total": total_ms}
         self._count(slate.tier, timing, answer)
         items = items_of(slate, live, body.explain)
         if answer.capture:
             engine.keep_slate(live, request, answer, slate, request_id, [item.item_id for item in items])
-        return RecommendResponse(
+        response = RecommendResponse(
             request_id=request_id,
             items=items,
             tier=slate.tier,
             route="live",
+            exit=answer.exit if slate.tier == "full" else "",
             degraded=[DegradedStage(each.stage, each.why) for each in answer.degraded],
             release=live.release_id,
             state_version=answer.state_version,
             timing_ms={stage: round(ms, 3) for stage, ms in timing.items()},
         )
+        return response, answer.timing_ms.get("queue", total_ms)
 
     def _count(self, tier: str, timing: dict[str, float], answer: Answer) -> None:
         self._metrics.count_request(tier, "live")
@@ -100,7 +124,8 @@ class Recommend:
         begin_ms = engine.clock.monotonic_ms()
         live = live_or_503(engine)
         body = decoded(_rank_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
-        deadline = Deadline(engine.clock, begin_ms + _budget_ms(body.budget_ms, engine.settings))
+        budget_ms = _asked_ms(body.budget_ms, engine.settings) or engine.settings.budget.full_ms
+        deadline = Deadline(engine.clock, begin_ms + budget_ms)
         engine.heed_items(live)
         item_ids = list(dict.fromkeys(body.items))
         subject = subject_of(body.user_id, body.session_id) if body.consent else None
@@ -130,10 +155,8 @@ class Recommend:
         )
 
 
-def _budget_ms(asked: float | None, settings: Settings) -> float:
-    if asked is None:
-        return settings.budget.full_ms
-    if asked > settings.budget.contract_ms:
+def _asked_ms(asked: float | None, settings: Settings) -> float | None:
+    if asked is not None and asked > settings.budget.contract_ms:
         raise RequestError(f"budget_ms is at most {settings.budget.contract_ms:g}; ask for less", path="$.budget_ms")
     return asked
 
@@ -143,7 +166,7 @@ def _check_k(k: int, settings: Settings) -> None:
         raise RequestError(f"k is at most {settings.serve.max_k}; ask for less", path="$.k")
 
 
-def _slate_request(body: RecommendRequest, live: Live) -> SlateRequest:
+def _slate_request(body: RecommendRequest, live: Live, course: Course) -> SlateRequest:
     catalog = live.funnel.catalog
     excluded = catalog.rows_of(keys_of(body.exclude)) if body.exclude else _NO_ROWS
     allowed = None
@@ -156,6 +179,8 @@ def _slate_request(body: RecommendRequest, live: Live) -> SlateRequest:
         mode=body.context.mode,
         exclude_rows=excluded[excluded >= 0],
         allowed=allowed,
+        quality=course.quality,
+        most=course.most,
     )
 
 

@@ -1,6 +1,8 @@
 """The server processes: how many, with which settings, counting together."""
 
+import logging
 import os
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from upnext.clock import SystemClock
+from upnext.funnel.guard import shared_guard
 from upnext.metrics.workers import share_between_workers
 from upnext.serve.access import check_listen
 from upnext.serve.keys import KEYS_FILE, Keys
@@ -16,6 +19,8 @@ from upnext.serve.rate_limit import shared_limits
 from upnext.settings import Settings
 
 _HOME, _SETTINGS, _LIMITS = "_UPNEXT_WORKER_HOME", "_UPNEXT_WORKER_SETTINGS", "_UPNEXT_WORKER_LIMITS"
+_GUARD = "_UPNEXT_WORKER_GUARD"
+_log = logging.getLogger(__name__)
 # One thread in every native library of a worker: the workers are the parallelism.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -31,8 +36,9 @@ def run_server(home: Path, settings: Settings) -> None:
         os.environ[variable] = "1"
     os.environ[_HOME] = str(home.resolve())
     os.environ[_SETTINGS] = msgspec.json.encode(settings).decode()
-    with shared_limits() as limits, share_between_workers() if serve.workers > 1 else nullcontext():
-        os.environ[_LIMITS] = str(limits)
+    several = serve.workers > 1
+    with shared_limits() as limits, shared_guard() as guard, share_between_workers() if several else nullcontext():
+        os.environ[_LIMITS], os.environ[_GUARD] = str(limits), str(guard)
         uvicorn.run(
             "upnext.serve.server:worker_app",
             factory=True,
@@ -65,9 +71,24 @@ def worker_app() -> ASGIApp:
     home, clock, metrics = Path(os.environ[_HOME]), SystemClock(), Metrics()
     keys = Keys(home / KEYS_FILE, clock)
     check_listen(settings.serve.host, keys)  # once more: a worker may start long after the server
+    guard = Path(os.environ[_GUARD])
+    exhausted = _end_worker if settings.serve.workers > 1 else _stay
     apps = {
-        tenant: create_app(Engine(folder, settings, clock, metrics, tenant=tenant), metrics)
+        tenant: create_app(
+            Engine(folder, settings, clock, metrics, tenant=tenant, guard_file=guard, exhausted=exhausted), metrics
+        )
         for tenant, folder in tenants_of(home).items()
     }
     limiter = RateLimiter(Path(os.environ[_LIMITS]), clock)
     return Gateway(apps, keys, limiter, metrics.count_refused)
+
+
+def _end_worker() -> None:
+    """Drains and ends this worker; its parent starts another one."""
+    _log.error("too many threads are lost to models that hang; this worker ends, and another one takes its place")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _stay() -> None:
+    """There is no parent that would start another worker."""
+    _log.error("too many threads are lost to models that hang; slates are made without models until some come back")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from upnext.settings import TrendSettings
 
+_MOST_FACTOR = 1e15  # beyond it are only totals that are being rescaled this moment
 _RENORMALIZE_AT = 60.0  # exponents past 2^60 are brought back to 0, well inside float32
 _BYTES_PER_SUCCESSOR = 8  # int32 entry, float32 weight
 _BYTES_PER_SLOT = 20  # int32 owner, float64 total, float64 landmark
@@ -113,7 +114,7 @@ class Covisits:
         if not len(slots):
             return np.empty(0, np.int32), np.empty(0, np.float32)
         shares = self._weights.take(slots, axis=0)
-        shares *= (weights / totals).astype(np.float32)[:, None]
+        shares *= np.minimum(weights / totals, _MOST_FACTOR).astype(np.float32)[:, None]
         np.minimum(shares, weights[:, None], out=shares)  # a row read while it is being rescaled has no share above 1
         entries, flat = self._successors.take(slots, axis=0).ravel(), shares.ravel()
         return _heaviest_first(entries, flat if len(slots) == 1 else self._sums.of(entries, flat))

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from upnext.funnel.answer import RankerInputs
+
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
@@ -40,6 +42,20 @@ class GraphRanker:
         self._chunk = chunk
         self.exits = tuple(graphs)
         self.default_exit = default_exit
+
+    def with_chunk(self, chunk: int) -> "GraphRanker":
+        """The same ranker, with the same graphs and items, in chunks of another size."""
+        return GraphRanker(self._graphs, self._item_hidden, default_exit=self.default_exit, chunk=chunk)
+
+    def made_up_inputs(self, n: int) -> RankerInputs:
+        """Inputs of `n` candidates from all over the catalogue, to measure with; the same every time."""
+        rng = np.random.default_rng(0)
+        _, user, cross = self._graphs[self.default_exit].get_inputs()
+        return RankerInputs(
+            rng.integers(0, len(self._item_hidden), n).astype(np.int32),
+            rng.normal(size=user.shape[1]).astype(np.float32),
+            rng.normal(size=(n, cross.shape[1])).astype(np.float32),
+        )
 
     def score(self, rows: Rows, user: Floats, cross: Floats, exit_name: str) -> Floats:
         graph, user_row = self._graphs[exit_name], user[None]

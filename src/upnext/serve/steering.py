@@ -1,0 +1,92 @@
+"""How far one request may go, before it begins: by its region's quality factor and guard, and by the load.
+
+What was learnt of it afterwards goes back to all three. For the thread of the event loop.
+"""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from upnext.clock import Clock, Deadline
+from upnext.funnel.guard import Guard
+from upnext.funnel.quality import QualityFactor
+from upnext.serve.admission import Admission
+from upnext.settings import Settings
+from upnext.store.interface import Store
+
+_KEY = b"guard/"
+
+
+@dataclass(slots=True)
+class Course:
+    """What one request may do."""
+
+    region: str  # with the tenant before it; all that the catalogue does not know are one
+    most: str  # the best tier to go for
+    why: str | None  # … where it is not full: guard or admission
+    quality: float
+    budget_ms: float
+    admitted: bool
+
+
+class Steering:
+    """Chooses courses for one worker."""
+
+    def __init__(self, settings: Settings, clock: Clock, guard_file: Path, tenant: str) -> None:
+        """`guard_file`: made by `shared_guard`, so that all workers of a server act on one guard per tenant."""
+        self._tenant = tenant
+        self.quality = QualityFactor(settings.pressure)
+        self.guard = Guard(guard_file, settings.pressure, clock)
+        self.admission = Admission(settings.pressure, clock)
+        self._budget = settings.budget
+        self._clock = clock
+
+    def begin(self, region: str | None, known: Collection[str], surface: str, asked_ms: float | None) -> Course:
+        """The course of a request; `finish` or `give_up` must follow. Regions not `known` are steered as one."""
+        region = f"{self._tenant}/{region if region in known else ''}"
+        budget_ms = asked_ms or self._budget.surfaces.get(surface, self._budget.full_ms)
+        quality = self.quality.of(region)
+        if self.guard.is_on(region):
+            return Course(region, "fast", "guard", quality, min(budget_ms, self._budget.fast_ms), False)
+        if not self.admission.enter():
+            return Course(region, "fast", "admission", quality, min(budget_ms, self._budget.fast_ms), False)
+        return Course(region, "full", None, quality, budget_ms, True)
+
+    def finish(self, course: Course, waited_ms: float, total_ms: float) -> None:
+        """Learns from a request that was answered after `total_ms`, `waited_ms` of them for the compute thread.
+
+        In time is what kept our own promise: a caller in a hurry must not make everybody's slates worse.
+        """
+        in_time = total_ms <= self._budget.full_ms
+        if course.admitted:
+            self.admission.leave(waited_ms, in_time)
+        self.quality.observe(course.region, in_time)
+        self.guard.observe(course.region, total_ms)
+
+    def give_up(self, course: Course) -> None:
+        """The request ended without an answer, by the client's leaving or by a failure."""
+        if course.admitted:
+            self.admission.cancel()
+
+    async def share_guard(self, store: Store, known: Collection[str]) -> None:
+        """Tells other machines on the same store of regions under guard here, and heeds theirs. Raises `StoreError`."""
+        raised, regions = self.guard.raised(), [f"{self._tenant}/{region}" for region in ("", *known)]
+        loop = asyncio.get_running_loop()
+        for region, until_ms in await loop.run_in_executor(None, self._exchange, store, raised, regions):
+            self.guard.turn_on(region, until_ms)
+
+    def _exchange(self, store: Store, raised: list[tuple[str, int]], regions: list[str]) -> list[tuple[str, int]]:
+        deadline, now_ms = Deadline.never(self._clock), self._clock.now_ms()
+        for region, until_ms in raised:
+            if until_ms > now_ms:
+                store.put_many([(_key_of(region), b"%d" % until_ms)], deadline, ttl_ms=until_ms - now_ms)
+        found = store.get_many([_key_of(region) for region in regions], deadline)
+        return [(region, int(until)) for region, until in zip(regions, found, strict=True) if until is not None]
+
+    def close(self) -> None:
+        self.guard.close()
+
+
+def _key_of(region: str) -> bytes:
+    return _KEY + region.encode()[:400]

@@ -66,6 +66,14 @@ def test_past_the_limit_a_request_goes_the_fast_way_at_once_until_one_has_left(s
     assert begin(steering).most == "full"
 
 
+def test_where_there_is_no_room_for_the_fast_way_either_it_is_what_is_popular(steering: Steering) -> None:
+    courses = [begin(steering) for _ in range(5)]
+    assert [course.most for course in courses] == ["full", "full", "fast", "fast", "popular"]
+    for course in courses:
+        steering.finish(course, 0.0, 1.0)
+    assert [begin(steering).most for _ in range(2)] == ["full", "full"]
+
+
 def test_a_slow_region_is_put_under_guard_and_the_others_are_not(steering: Steering, clock: ManualClock) -> None:
     slow_down(steering, "north")
     assert [begin(steering, region).why for region in ("north", "south")] == ["guard", None]

@@ -4,13 +4,14 @@ import logging
 from collections import deque
 
 from upnext.clock import Clock, Deadline
-from upnext.errors import StoreError
+from upnext.errors import StoreError, StoreTimeout
 from upnext.features.user_view import UserView
 from upnext.funnel.live import Live
 from upnext.state.apply import Healed, put_back
 from upnext.store.interface import Store
 
 _REST_MS = 250.0  # after a failure, in which nobody tries: else every request would wait for its own time-out
+_SLOW_MS = 5.0  # a read that takes longer and then runs out of time says something of the store
 _MOST_HEALED = 2_000
 _AT_ONCE = 200
 _log = logging.getLogger(__name__)
@@ -30,8 +31,13 @@ class StateReader:
         """What is known of a subject now; the default view for None. Raises `StoreError`, at once while it rests."""
         if subject is not None and self._clock.monotonic_ms() < self._rest_until_ms:
             raise StoreError("the store did not answer a moment ago; it is asked again in a moment")
+        begin_ms = self._clock.monotonic_ms()
         try:
             view = live.view(subject, self._store, deadline, self._healed.append)
+        except StoreTimeout:
+            if self._clock.monotonic_ms() - begin_ms >= _SLOW_MS:  # else the request was late, not the store
+                self._rest_until_ms = self._clock.monotonic_ms() + _REST_MS
+            raise
         except StoreError as error:
             self._rest_until_ms = self._clock.monotonic_ms() + _REST_MS
             if not self._failing:

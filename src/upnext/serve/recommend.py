@@ -89,7 +89,8 @@ class Recommend:
         def given_up(spent_ms: float) -> None:
             live.funnel.stages.give_up(answer, spent_ms)
 
-        if not await engine.compute.run(job, deadline, given_up):
+        # What is popular, with the rules applied, is made here and now: the compute thread has enough to do.
+        if course.most != "popular" and not await engine.compute.run(job, deadline, given_up):
             answer.degrade("funnel", "deadline")
         slate = answer.slate or engine.finish(live, request, answer)
         total_ms = engine.clock.monotonic_ms() - begin_ms
@@ -109,7 +110,7 @@ class Recommend:
             state_version=answer.state_version,
             timing_ms={stage: round(ms, 3) for stage, ms in timing.items()},
         )
-        return response, answer.timing_ms.get("queue", total_ms)
+        return response, answer.timing_ms.get("queue", total_ms if course.inside else 0.0)
 
     def _count(self, tier: str, timing: dict[str, float], answer: Answer) -> None:
         self._metrics.count_request(tier, "live")

@@ -27,7 +27,7 @@ class Course:
     why: str | None  # … where it is not full: guard or admission
     quality: float
     budget_ms: float
-    admitted: bool
+    inside: Admission | None  # where it has a place to give back
 
 
 class Steering:
@@ -39,6 +39,7 @@ class Steering:
         self.quality = QualityFactor(settings.pressure)
         self.guard = Guard(guard_file, settings.pressure, clock)
         self.admission = Admission(settings.pressure, clock)
+        self._fast = Admission(settings.pressure, clock)
         self._budget = settings.budget
         self._clock = clock
 
@@ -48,10 +49,10 @@ class Steering:
         budget_ms = asked_ms or self._budget.surfaces.get(surface, self._budget.full_ms)
         quality = self.quality.of(region)
         if self.guard.is_on(region):
-            return Course(region, "fast", "guard", quality, min(budget_ms, self._budget.fast_ms), False)
-        if not self.admission.enter():
-            return Course(region, "fast", "admission", quality, min(budget_ms, self._budget.fast_ms), False)
-        return Course(region, "full", None, quality, budget_ms, True)
+            return self._lower(region, "guard", quality, budget_ms)
+        if self.admission.enter():
+            return Course(region, "full", None, quality, budget_ms, self.admission)
+        return self._lower(region, "admission", quality, budget_ms)
 
     def finish(self, course: Course, waited_ms: float, total_ms: float) -> None:
         """Learns from a request that was answered after `total_ms`, `waited_ms` of them for the compute thread.
@@ -59,15 +60,22 @@ class Steering:
         In time is what kept our own promise: a caller in a hurry must not make everybody's slates worse.
         """
         in_time = total_ms <= self._budget.full_ms
-        if course.admitted:
-            self.admission.leave(waited_ms, in_time)
+        if course.inside:
+            course.inside.leave(waited_ms, in_time)
         self.quality.observe(course.region, in_time)
         self.guard.observe(course.region, total_ms)
 
     def give_up(self, course: Course) -> None:
         """The request ended without an answer, by the client's leaving or by a failure."""
-        if course.admitted:
-            self.admission.cancel()
+        if course.inside:
+            course.inside.cancel()
+
+    def _lower(self, region: str, why: str, quality: float, budget_ms: float) -> Course:
+        """The fast tier as long as there is room for that, else what is popular, which takes no compute thread."""
+        fast_ms = min(budget_ms, self._budget.fast_ms)
+        if self._fast.enter():
+            return Course(region, "fast", why, quality, fast_ms, self._fast)
+        return Course(region, "popular", why, quality, fast_ms, None)
 
     async def share_guard(self, store: Store, known: Collection[str]) -> None:
         """Tells other machines on the same store of regions under guard here, and heeds theirs. Raises `StoreError`."""

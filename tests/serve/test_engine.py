@@ -283,3 +283,23 @@ def test_the_mode_of_a_request_says_how_deep_the_ranker_looks(home: Path) -> Non
             assert answered == {"scroll": exits[0], "dwell": exits[-1]}
 
     asyncio.run(inside())
+
+
+def test_a_ranker_that_fails_leaves_the_callers_items_in_the_callers_order(home: Path) -> None:
+    async def inside() -> None:
+        async with running(home) as (client, engine):
+            items = [engine.live.funnel.catalog.ids[row] for row in (5, 3, 9)]
+
+            class Broken:
+                exits, default_exit = engine.live.funnel.ranker.exits, engine.live.funnel.ranker.default_exit
+
+                def score(self, *arguments: Any) -> Any:
+                    raise RuntimeError("on purpose")
+
+            engine.live.funnel.ranker = Broken()
+            response = await client.post("/v1/rank", json={"items": items})
+            assert response.status_code == 200
+            assert [item["item_id"] for item in response.json()["items"]] == items
+            assert response.json()["tier"] == "popular"
+
+    asyncio.run(inside())

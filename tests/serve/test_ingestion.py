@@ -174,6 +174,8 @@ def test_while_the_store_is_out_of_reach_events_are_durable_and_slates_go_on(
         slate = (await client.post("/v1/recommend", json={"user_id": "ann"})).json()
         assert len(slate["items"]) == 20
         assert {"stage": "state", "why": "error"} in slate["degraded"]
+        ranked = await client.post("/v1/rank", json={"user_id": "ann", "items": [slate["items"][0]["item_id"]]})
+        assert (ranked.status_code, ranked.json()["tier"], len(ranked.json()["items"])) == (200, "full", 1)
         store.down = False
         engine.applier.catch_up()
         while await version(client) != 2:  # what was acknowledged while it was down is applied later

@@ -34,15 +34,10 @@ class StateReader:
         begin_ms = self._clock.monotonic_ms()
         try:
             view = live.view(subject, self._store, deadline, self._healed.append)
-        except StoreTimeout:
-            if self._clock.monotonic_ms() - begin_ms >= _SLOW_MS:  # else the request was late, not the store
-                self._rest_until_ms = self._clock.monotonic_ms() + _REST_MS
-            raise
         except StoreError as error:
-            self._rest_until_ms = self._clock.monotonic_ms() + _REST_MS
-            if not self._failing:
-                _log.error("users' states cannot be read (%s); slates go on without them", error)
-            self._failing = True
+            # A request that was late before it asked says nothing of the store.
+            if not isinstance(error, StoreTimeout) or self._clock.monotonic_ms() - begin_ms >= _SLOW_MS:
+                self._rest(error)
             raise
         if self._failing and subject is not None:
             _log.warning("users' states can be read again")
@@ -54,3 +49,9 @@ class StateReader:
         while self._healed:
             some = [self._healed.popleft() for _ in range(min(_AT_ONCE, len(self._healed)))]
             put_back(some, self._store, Deadline.never(self._clock))
+
+    def _rest(self, error: StoreError) -> None:
+        self._rest_until_ms = self._clock.monotonic_ms() + _REST_MS
+        if not self._failing:
+            _log.error("users' states cannot be read (%s); slates go on without them", error)
+        self._failing = True

@@ -1,5 +1,6 @@
 """POST /v1/recommend and /v1/rank: from the wire to the funnel and back, inside the deadline."""
 
+import logging
 from typing import Any
 
 import msgspec
@@ -9,9 +10,10 @@ from starlette.types import Receive, Scope
 
 from upnext.clock import Deadline
 from upnext.domain.identity import keys_of, subject_of
-from upnext.errors import RequestError
+from upnext.errors import RequestError, StoreError
 from upnext.features.signals import signals_of
 from upnext.features.spec import SOURCE_BIT, SOURCES
+from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer, Slate
 from upnext.funnel.live import Live
 from upnext.funnel.request import SlateRequest
@@ -31,6 +33,7 @@ from upnext.serve.messages import (
 from upnext.serve.steering import Course
 from upnext.settings import Settings
 
+_log = logging.getLogger(__name__)
 _NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 _SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(256)]
 _recommend_decoder = msgspec.json.Decoder(RecommendRequest)
@@ -136,13 +139,17 @@ class Recommend:
         ranked: list[Any] = []
 
         def job() -> None:
-            view = live.view(subject, engine.store, deadline)
-            funnel = live.funnel
+            funnel, view = live.funnel, _view_or_nobody(engine, live, subject, deadline)
             signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
             sources = np.zeros(len(known), np.uint8)  # the caller's, not any source's
             ranked.append(funnel.score(view, signals, all_rows[known], sources))
 
-        reached = live.funnel.ranker is not None and len(known) > 0 and await engine.compute.run(job, deadline)
+        if live.funnel.ranker is not None and len(known) > 0:
+            try:
+                await engine.compute.run(job, deadline)
+            except Exception:
+                _log.exception("the ranker failed; the caller's items stay in the caller's order")
+        reached = bool(ranked) and bool(np.isfinite(ranked[0]).all())
         if reached:
             scores = ranked[0]
         order, ranked_places = np.argsort(-scores, kind="stable"), set(known.tolist())
@@ -154,6 +161,14 @@ class Recommend:
             release=live.release_id,
             timing_ms={"total": round(engine.clock.monotonic_ms() - begin_ms, 3)},
         )
+
+
+def _view_or_nobody(engine: Engine, live: Live, subject: str | None, deadline: Deadline) -> UserView:
+    """What is known of a subject, or of nobody while states are out of reach."""
+    try:
+        return engine.reader.view(live, subject, deadline)
+    except StoreError:
+        return UserView()
 
 
 def _asked_ms(asked: float | None, settings: Settings) -> float | None:

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "upnext"
 ORDER = (
     "__main__", "cli", "bench", "serve", "console", "ahead", "funnel", "compress", "training", "models",
     "release", "index", "features", "catalog", "state", "ingest", "store", "contracts", "metrics",
-    "settings", "domain", "clock", "errors",
+    "settings", "domain", "shared_memory", "clock", "errors",
 )  # fmt: skip
 ONLINE = {"serve", "console", "ahead", "funnel"}
 OFFLINE = {"compress", "training", "models"}

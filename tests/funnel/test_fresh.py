@@ -269,6 +269,22 @@ def test_changes_applied_before_are_passed_over(live):
     assert np.flatnonzero(~live.funnel.reranker.allowed[:N_ITEMS]).tolist() == [2, 7]
 
 
+def test_a_withdrawal_holds_before_its_turn_whatever_older_change_still_comes(live):
+    older = [ItemChange(REVISION + 1, "1", topic_item("1", 0)), ItemChange(REVISION + 2, "2", topic_item("2", 0))]
+    withdrawal = ItemChange(REVISION + 3, "1", None)
+    live.fresh.withdraw([withdrawal], REVISION + 3)
+    assert (live.fresh.heeded, live.fresh.revision) == (REVISION + 3, REVISION)
+    assert np.flatnonzero(~live.funnel.reranker.allowed[:N_ITEMS]).tolist() == [1]
+    live.fresh.apply(older)  # read before the item was withdrawn
+    assert np.flatnonzero(~live.funnel.reranker.allowed[:N_ITEMS]).tolist() == [1]
+    assert live.funnel.catalog.titles[2] == topic_item("2", 0).title
+    live.fresh.apply([withdrawal])
+    assert live.fresh.revision == REVISION + 3
+    assert np.flatnonzero(~live.funnel.reranker.allowed[:N_ITEMS]).tolist() == [1]
+    live.fresh.apply([ItemChange(REVISION + 4, "1", topic_item("1", 0))])
+    assert live.funnel.reranker.allowed[1]
+
+
 def test_items_past_the_spare_rows_wait_for_the_next_release_and_are_told_of_once(live, parts, caplog):
     caplog.set_level(logging.WARNING)
     names = [f"n{number}" for number in range(SPARE + 3)]

@@ -90,6 +90,22 @@ def test_a_deleted_item_is_gone_but_known_as_deleted_until_it_is_put_again(recor
     assert records.changes(4) == [ItemChange(5, "a", item("a"))]
 
 
+def test_withdrawals_are_the_changes_after_which_an_item_may_not_be_shown(records: Records) -> None:
+    records.put_items([Item(item_id=name) for name in "abcde"])
+    assert records.withdrawals(0) == []
+    blocked, sold_out = Item(item_id="b", blocked=True), Item(item_id="d", available=False)
+    records.put_items([blocked, sold_out, Item(item_id="e", price=1.0)])
+    records.delete_items(["a", "unknown"])
+    withdrawn = records.withdrawals(5)
+    assert [(each.item_id, each.item) for each in withdrawn] == [
+        ("b", blocked), ("d", sold_out), ("a", None), ("unknown", None),
+    ]  # fmt: skip
+    assert withdrawn == [change for change in records.changes(5) if change.item_id != "e"]
+    assert records.withdrawals(withdrawn[1].revision) == withdrawn[2:]
+    records.put_items([Item(item_id="b"), Item(item_id="a")])
+    assert [each.item_id for each in records.withdrawals(0)] == ["d", "unknown"], "shown again"
+
+
 def test_deleted_users_leave_nothing(records: Records, tmp_path: Path) -> None:
     records.put_users([User(user_id="ann"), User(user_id="bob")])
     assert records.delete_users(["ann", "nobody"]) == 1

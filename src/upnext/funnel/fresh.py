@@ -66,11 +66,18 @@ class FreshItems:
         self._coming: dict[int, Item] = {}  # by row: to be embedded, the first to come first
         self._met: set[int] = set()  # fresh rows that have been let in
         self._left_out: set[int] = set()  # keys
+        self._heeded = revision
+        self._withdrawn: dict[str, int] = {}  # items withdrawn before their turn, and by which revision
 
     @property
     def revision(self) -> int:
         """The last change that holds."""
         return self._revision
+
+    @property
+    def heeded(self) -> int:
+        """The last change up to which no item leaves that was withdrawn."""
+        return max(self._heeded, self._revision)
 
     @property
     def coming(self) -> int:
@@ -81,6 +88,20 @@ class FreshItems:
     def waiting(self) -> int:
         """How many items have to wait for the next release, since this one has no row left for them."""
         return len(self._left_out)
+
+    def withdraw(self, changes: Sequence[ItemChange], revision: int) -> None:
+        """Makes all withdrawals up to `revision` hold at once: deleted, blocked and unavailable items leave no more.
+
+        Ahead of the other changes, which come by `apply` in their order and may be many. Microseconds per change.
+        """
+        with self._lock:
+            for change in changes:
+                if change.revision > self._revision:
+                    self._withdrawn[change.item_id] = change.revision
+                    self._withdraw(change.item_id, change.item)
+            self._heeded = max(self._heeded, revision)
+        if changes:
+            self._funnel.retrieval.allowed_changed()
 
     def apply(self, changes: Sequence[ItemChange]) -> None:
         """Makes `changes` hold, which are in the order of their revisions; those applied before are passed over.
@@ -94,11 +115,14 @@ class FreshItems:
             with self._lock:
                 if change.revision <= self._revision:
                     continue
+                self._revision = change.revision
+                if change.revision < self._withdrawn.get(change.item_id, 0):  # it was read before the withdrawal
+                    continue
+                self._withdrawn.pop(change.item_id, None)
                 if change.item is None or change.item.blocked or not change.item.available:
                     self._withdraw(change.item_id, change.item)
                 else:
                     self._put(change.item)
-                self._revision = change.revision
         self._funnel.retrieval.allowed_changed()
 
     def take_in(self) -> bool:

@@ -6,18 +6,16 @@ Knows no store: what is raised here is handed out, to be told to other machines,
 import math
 import mmap
 import os
-import tempfile
 import zlib
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from upnext.clock import Clock
 from upnext.errors import SettingsError
 from upnext.settings import PressureSettings
+from upnext.shared_memory import shared_file
 
-_MEMORY = Path("/dev/shm")
 _MAGIC = b"upnext guard 1\0\0"
 _HEAD_WORDS = 2
 _SLOTS = 1 << 20
@@ -25,18 +23,9 @@ _FILE_BYTES = 8 * (_HEAD_WORDS + _SLOTS)
 _PARTS = 10  # of the window; the oldest is forgotten as a whole
 
 
-@contextmanager
-def shared_guard() -> Iterator[Path]:
+def shared_guard() -> AbstractContextManager[Path]:
     """The file by which the workers of one server share their guard; for the parent process. Removed at the end."""
-    folder = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    descriptor, name = tempfile.mkstemp(prefix="upnext-guard-", dir=folder)
-    path = Path(name)
-    try:
-        os.close(descriptor)
-        create_guard(path)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    return shared_file("guard", create_guard)
 
 
 def create_guard(path: Path) -> None:

@@ -50,6 +50,7 @@ class Records:
         self._items = self._open.database(b"items")  # id -> revision of the newest change, then the item unless deleted
         self._users = self._open.database(b"users")  # id -> user
         self._changes = self._open.database(b"changes")  # revision -> id of the item whose newest change it is
+        self._withdrawals = self._open.database(b"withdrawals")  # those of them after which the item may not be shown
         self._meta = self._open.database(b"meta")
         self._revision = RevisionFile(path / "revision", self._committed_revision)
 
@@ -58,7 +59,9 @@ class Records:
 
         An item equal to the stored one is no change; of several with one id the last counts.
         """
-        self._change_items({item.item_id.encode(): _encode(item) for item in items})
+        last = {item.item_id.encode(): item for item in items}
+        withdrawn = {key for key, item in last.items() if item.blocked or not item.available}
+        self._change_items({key: _encode(item) for key, item in last.items()}, withdrawn)
         return self.revision()
 
     def delete_items(self, item_ids: Sequence[str]) -> int:
@@ -66,7 +69,8 @@ class Records:
 
         A deletion of an unknown item is remembered too: events, and releases made of them, may name it.
         """
-        return self._change_items({item_id.encode(): b"" for item_id in item_ids})
+        wanted = {item_id.encode(): b"" for item_id in item_ids}
+        return self._change_items(wanted, set(wanted))
 
     def put_users(self, users: Sequence[User]) -> None:
         """Stores all of `users`, replacing those with the same ids."""
@@ -116,8 +120,18 @@ class Records:
         [] when there are none. Called with 0, then with the last revision it gave, it gives every item once.
         """
 
+        return self._feed(self._changes, after, limit)
+
+    def withdrawals(self, after: int) -> list[ItemChange]:
+        """Of all changes above `after` those by which an item may not be shown any more: deleted, blocked, unavailable.
+
+        In order, and few: to be heeded before the other changes, however many those are.
+        """
+        return self._feed(self._withdrawals, after, None)
+
+    def _feed(self, feed: Database, after: int, limit: int | None) -> list[ItemChange]:
         def read(transaction: Transaction) -> list[tuple[int, bytes, bytes]]:
-            cursor = transaction.cursor(self._changes)
+            cursor = transaction.cursor(feed)
             if not cursor.set_range(_number(max(after, 0) + 1)):
                 return []
             return [
@@ -136,7 +150,7 @@ class Records:
             self._revision.close()
             release_environment(environment)
 
-    def _change_items(self, wanted: dict[bytes, bytes]) -> int:
+    def _change_items(self, wanted: dict[bytes, bytes], withdrawn: set[bytes]) -> int:
         """Each id's item becomes these bytes, none for deleted; how many items stood there before."""
 
         def change(transaction: Transaction) -> tuple[int, int]:
@@ -151,12 +165,15 @@ class Records:
                     continue
                 if old is not None:
                     transaction.delete(old[:_REVISION_BYTES], db=self._changes)
+                    transaction.delete(old[:_REVISION_BYTES], db=self._withdrawals)
                 revision += 1
                 changed.append((key, _number(revision) + raw))
                 feed.append((_number(revision), key))
             if changed:
                 items.putmulti(changed)
                 changes.putmulti(feed, append=True)
+                gone = [row for row in feed if row[1] in withdrawn]
+                transaction.cursor(self._withdrawals).putmulti(gone, append=True)
                 transaction.put(_REVISION, _number(revision), db=self._meta)
             return len(changed), sum(map(_is_item, before.values()))
 

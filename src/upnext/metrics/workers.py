@@ -6,17 +6,15 @@ the library is imported, emptying it between servers, and not piling up the file
 
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from upnext.errors import UpnextError
+from upnext.shared_memory import shared_folder
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_MEMORY = Path("/dev/shm")
 
 
 @contextmanager
@@ -26,14 +24,12 @@ def share_between_workers() -> Iterator[Path]:
     Workers must start afresh (spawn, not fork) since the folder is read when prometheus_client is imported. Removed at
     the end, so that the counts of a new server start at zero.
     """
-    # In memory where possible: the kernel may stall a write to a mapped page while it writes that page to disk.
-    folder = Path(tempfile.mkdtemp(prefix="upnext-metrics-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
-    os.environ[_VARIABLE] = str(folder)
-    try:
-        yield folder
-    finally:
-        del os.environ[_VARIABLE]
-        shutil.rmtree(folder, ignore_errors=True)
+    with shared_folder("metrics") as folder:
+        os.environ[_VARIABLE] = str(folder)
+        try:
+            yield folder
+        finally:
+            del os.environ[_VARIABLE]
 
 
 def shared_directory() -> Path | None:

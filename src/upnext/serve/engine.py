@@ -223,8 +223,9 @@ class Engine:
 
     def heed_items(self, live: Live) -> None:
         """What was deleted or blocked before this call leaves in no slate after it. Nearly free when nothing was."""
-        if self.records.revision() > live.fresh.revision:
-            self._apply_changes(live)
+        revision = self.records.revision()
+        if revision > live.fresh.heeded:
+            live.fresh.withdraw(self.records.withdrawals(live.fresh.heeded), revision)
 
     def put_items(self, items: Sequence[Item]) -> None:
         """Durably puts items in place of those with the same ids; this worker knows them when it returns."""

@@ -8,17 +8,15 @@ import logging
 import math
 import mmap
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from upnext.clock import Clock
 from upnext.errors import SettingsError
 from upnext.serve.keys import Key
+from upnext.shared_memory import shared_file
 
-_MEMORY = Path("/dev/shm")
 _MAGIC = b"upnext rates 1\0\0"
 # A slot: the key's id, the theoretical arrival time in ns, and, in a cache line of its own, a mutex.
 _SLOT_BYTES, _SLOTS = 128, 4_096
@@ -30,18 +28,9 @@ _YIELDS = 5_000  # milliseconds; past that its holder stands still, and the othe
 _log = logging.getLogger(__name__)
 
 
-@contextmanager
-def shared_limits() -> Iterator[Path]:
+def shared_limits() -> AbstractContextManager[Path]:
     """The file in which the workers of one server count together; for the parent process. Removed at the end."""
-    folder = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    descriptor, name = tempfile.mkstemp(prefix="upnext-rates-", dir=folder)
-    path = Path(name)
-    try:
-        os.close(descriptor)
-        create_limits(path)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    return shared_file("rates", create_limits)
 
 
 def create_limits(path: Path) -> None:

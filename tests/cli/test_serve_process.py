@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,14 +14,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import TrainedHome
+from tests.redis_servers import free_port, running_cluster
 
 _PATIENCE_S = 90
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(url: str, body: Any = None) -> Any:
@@ -40,11 +34,21 @@ def ready(url: str) -> bool:
     return True
 
 
+@pytest.fixture(params=["lmdb", "redis cluster"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "lmdb":
+        yield ""
+    else:
+        with running_cluster(tmp_path) as cluster:
+            yield cluster.url
+
+
 @pytest.fixture
-def two_workers(trained_home: TrainedHome, tmp_path: Path) -> Iterator[str]:
+def two_workers(trained_home: TrainedHome, tmp_path: Path, store_url: str) -> Iterator[str]:
     home, port = trained_home.copy(tmp_path / "home"), free_port()
     command = [sys.executable, "-m", "upnext", "serve", "--home", str(home), "--port", str(port), "--workers", "2"]
-    process = subprocess.Popen([*command, "--set", "budget.full_ms=150"], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command += ["--set", "budget.full_ms=150", "--set", f"store.url={store_url}"]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     url, give_up = f"http://127.0.0.1:{port}", time.monotonic() + _PATIENCE_S
     try:
         while not ready(url):

@@ -1,15 +1,18 @@
 """People's rights over HTTP: consent, export and erasure, wherever something is kept."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from tests.redis_servers import running_server
 from tests.serve.conftest import PATIENT, error_of, running
 from upnext.cli.pipeline.world import load_world as world_of
 from upnext.serve.engine import Engine
-from upnext.settings import Settings
+from upnext.settings import Settings, StoreSettings
 
 
 def scenario(home: Path, settings: Settings = PATIENT) -> Any:
@@ -66,8 +69,17 @@ def test_everything_known_of_a_user_is_exported_and_nothing_of_others(home: Path
         assert (nobody.status_code, error_of(nobody)["code"]) == (404, "unknown_user")
 
 
-def test_an_erased_user_is_in_no_place_any_more_and_others_are(home: Path) -> None:
-    @scenario(home)
+@pytest.fixture(params=["lmdb", "redis"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    if request.param == "lmdb":
+        yield PATIENT
+    else:
+        with running_server(tmp_path) as server:
+            yield Settings(budget=PATIENT.budget, store=StoreSettings(url=server.url, timeout_ms=5_000.0))
+
+
+def test_an_erased_user_is_in_no_place_any_more_and_others_are(home: Path, settings: Settings) -> None:
+    @scenario(home, settings)
     async def _(client: httpx.AsyncClient, engine: Engine) -> None:
         before = engine.event_log.last()
         await fill(client, engine)

@@ -3,18 +3,14 @@
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from upnext.clock import Clock, Deadline
 from upnext.contracts.gate import GATE_VERSION
-from upnext.domain.event import Item
 from upnext.errors import ReleaseError, StoreError, UpnextError
 from upnext.funnel.answer import Answer, Slate
 from upnext.funnel.breaker import CircuitBreaker
@@ -44,13 +40,15 @@ from upnext.serve.compute import ComputeThread
 from upnext.serve.follower import CrowdFollower
 from upnext.serve.gauges import set_gauges
 from upnext.serve.keys import DEFAULT_TENANT
+from upnext.serve.posted_items import PostedItems
 from upnext.serve.pressure import Pressure
 from upnext.serve.reader import StateReader
 from upnext.serve.rounds import Round, Rounds
 from upnext.serve.steering import Steering
+from upnext.serve.tenants import store_settings_of
 from upnext.serve.warm_up import warm_up
 from upnext.serve.writer import EventWriter
-from upnext.settings import Settings, StoreSettings
+from upnext.settings import Settings
 from upnext.state.advance import SessionStepper
 from upnext.state.people import People
 from upnext.state.user_state import remember_encoders
@@ -63,7 +61,6 @@ _MEASURE_EVERY_MS = 1_000.0
 _NOTE_EVERY_MS = 10_000.0
 _TRIM_EVERY_MS = 60_000.0
 _LONGEST_ROUND_MS = 200.0  # after which other rounds have their turn
-_BREATH_S = 0.001  # between chunks of new items, for requests to run
 _log = logging.getLogger(__name__)
 
 
@@ -99,10 +96,11 @@ class Engine:
         self.tenant = tenant
         self._home = home
         self._metrics = metrics
-        self.store: Store = open_store(home, _store_of(tenant, settings.store), clock)
+        self.store: Store = open_store(home, store_settings_of(tenant, settings.store), clock)
         self.reader = StateReader(self.store, clock)
         self.event_log: EventLog = RecentLog(LmdbEventLog(home / "log"))
         self.records = Records(home / "records")
+        self.items = PostedItems(self.records, lambda: self.live)
         self.dead_letters = DeadLetters(home / "deadletters", settings.dead_letters, clock)
         impressions = settings.impressions
         self.served = ServedSlates(home / "served", impressions, clock, max_bytes=impressions.max_bytes)
@@ -130,7 +128,7 @@ class Engine:
                 Round("following the log", settings.trends.follow_ms, self.applier.follow),
                 Round("putting back healed vectors", settings.trends.follow_ms, self.reader.put_back),
                 Round("noting encoders", _NOTE_EVERY_MS, self._note_encoders),
-                Round("taking in posted items", settings.items.follow_ms, self.follow_items),
+                Round("taking in posted items", settings.items.follow_ms, self.items.follow),
                 Round("joining slates to outcomes", _JOIN_EVERY_MS, self._join),
                 Round("measuring", _MEASURE_EVERY_MS, self._measure),
                 Round("dropping old dead letters", _TRIM_EVERY_MS, self.dead_letters.trim),
@@ -216,31 +214,9 @@ class Engine:
             )
         )
 
-    def follow_items(self) -> None:
-        """Every change of items made so far, by whatever worker, holds in the release in force when it returns."""
-        if live := self.live:
-            self._take_in(live)
-
-    def heed_items(self, live: Live) -> None:
-        """What was deleted or blocked before this call leaves in no slate after it. Nearly free when nothing was."""
-        revision = self.records.revision()
-        if revision > live.fresh.heeded:
-            live.fresh.withdraw(self.records.withdrawals(live.fresh.heeded), revision)
-
-    def put_items(self, items: Sequence[Item]) -> None:
-        """Durably puts items in place of those with the same ids; this worker knows them when it returns."""
-        self.records.put_items(items)
-        self.follow_items()
-
-    def delete_item(self, item_id: str) -> bool:
-        """Durably deletes an item, known or not; whether it had been there. No later slate has it."""
-        known = self.records.delete_items([item_id]) > 0
-        self.follow_items()
-        return known
-
     def replay(self, selection: Selection) -> ReplayReport:
         """Sends dead letters through the gate again; what it lets pass is durable and applied when this returns."""
-        doors = home_doors(self.event_log.append, self.put_items, self.records.put_users, tenant=self.tenant)
+        doors = home_doors(self.event_log.append, self.items.put, self.records.put_users, tenant=self.tenant)
         report = replay(self.dead_letters, selection, doors, now_ms=self.clock.now_ms(), gate=GATE_VERSION)
         self.applier.catch_up()
         return report
@@ -252,7 +228,7 @@ class Engine:
             n, most = self.settings.retrieval.candidates, self.settings.ranking.chunk
             live.funnel.ranker = ranker.with_chunk(measured_chunk(ranker, n, most=most))
         live.funnel.stages = Stages(StageCosts(self.settings.pressure), self.breakers)
-        self._take_in(live)  # before the crowd, which counts only items that have a row
+        self.items.bring_up_to_date(live)  # before the crowd, which counts only items that have a row
         follower = CrowdFollower(live, self.event_log, self._home / "crowd", self.settings.trends, self.clock)
         follower.catch_up()
         warm_up(live, self.event_log, partial(self.answer, live), self.clock)
@@ -262,15 +238,6 @@ class Engine:
         if before:
             before.follower.close()
         _log.info("release %s is in force", live.release_id)
-
-    def _apply_changes(self, live: Live) -> None:
-        while changes := self.records.changes(live.fresh.revision):
-            live.fresh.apply(changes)
-
-    def _take_in(self, live: Live) -> None:
-        self._apply_changes(live)
-        while live.fresh.take_in():
-            time.sleep(_BREATH_S)
 
     def _join(self) -> None:
         self.joiner.catch_up(deadline=Deadline.after(self.clock, _LONGEST_ROUND_MS), wait=False)
@@ -325,10 +292,3 @@ class Engine:
                 _log.exception("the activated release cannot be opened; the one before goes on serving")
             except UpnextError:
                 _log.exception("the activated release cannot be put in force; the one before goes on serving")
-
-
-def _store_of(tenant: str, settings: StoreSettings) -> StoreSettings:
-    """Tenants that share a Redis have keys of their own."""
-    if tenant == DEFAULT_TENANT:
-        return settings
-    return msgspec.structs.replace(settings, prefix=f"{settings.prefix}@{tenant}")

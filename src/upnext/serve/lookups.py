@@ -28,7 +28,7 @@ class Lookups:
     async def popular(self, scope: Scope, receive: Receive) -> ItemsResponse:
         """What the crowd chooses now; query: k, genre (may repeat), region."""
         live = live_or_503(self._engine)
-        self._engine.heed_items(live)
+        self._engine.items.heed(live)
         query = parse_qs(scope["query_string"].decode())
         request = self._request(live, query)
         return self._slate(live, live.funnel.popular(), request)
@@ -36,7 +36,7 @@ class Lookups:
     async def similar(self, scope: Scope, receive: Receive) -> ItemsResponse:
         """The items nearest to one, in the first of the user, session and content spaces that knows it; query: k."""
         live = live_or_503(self._engine)
-        self._engine.heed_items(live)
+        self._engine.items.heed(live)
         item_id = scope["path_params"]["item_id"]
         row = live.funnel.catalog.row_of(item_id)
         if row < 0:

@@ -61,7 +61,7 @@ class Recommend:
         begin_ms = engine.clock.monotonic_ms()
         live = live_or_503(engine)
         body = decoded(_recommend_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
-        engine.heed_items(live)
+        engine.items.heed(live)
         _check_k(body.k, engine.settings)
         asked_ms = _asked_ms(body.budget_ms, engine.settings)
         course = engine.steering.begin(body.context.region, live.funnel.catalog.regions, body.surface, asked_ms)
@@ -130,7 +130,7 @@ class Recommend:
         body = decoded(_rank_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
         budget_ms = _asked_ms(body.budget_ms, engine.settings) or engine.settings.budget.full_ms
         deadline = Deadline(engine.clock, begin_ms + budget_ms)
-        engine.heed_items(live)
+        engine.items.heed(live)
         item_ids = list(dict.fromkeys(body.items))
         subject = subject_of(body.user_id, body.session_id) if body.consent else None
         all_rows = live.funnel.catalog.rows_of(keys_of(item_ids))

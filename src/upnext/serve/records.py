@@ -25,7 +25,7 @@ class RecordEndpoints:
 
     async def post_items(self, scope: Scope, receive: Receive) -> RecordsResponse:
         """Items are put in place of those with the same ids. Raises `RequestError` when there was none to take."""
-        return await self._post(scope, receive, "item", admit_items, self._engine.put_items)
+        return await self._post(scope, receive, "item", admit_items, self._engine.items.put)
 
     async def post_users(self, scope: Scope, receive: Receive) -> RecordsResponse:
         """As `post_items`, for what is known of users beside their events."""
@@ -34,7 +34,7 @@ class RecordEndpoints:
     async def delete_item(self, scope: Scope, receive: Receive) -> DeletedResponse:
         """The item leaves in no slate from the next request on; that it is deleted is remembered."""
         item_id = scope["path_params"]["item_id"]
-        known = await asyncio.get_running_loop().run_in_executor(None, self._engine.delete_item, item_id)
+        known = await asyncio.get_running_loop().run_in_executor(None, self._engine.items.delete, item_id)
         return DeletedResponse(item_id=item_id, known=known)
 
     async def _post(

@@ -6,10 +6,12 @@ import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from upnext.errors import SettingsError
 from upnext.serve.keys import DEFAULT_TENANT, TENANT_PATTERN
+from upnext.settings import StoreSettings
 
 
 def tenants_of(home: Path) -> dict[str, Path]:
@@ -30,6 +32,13 @@ def tenants_of(home: Path) -> dict[str, Path]:
             )
         tenants[entry.name] = entry
     return tenants
+
+
+def store_settings_of(tenant: str, settings: StoreSettings) -> StoreSettings:
+    """Tenants that share a Redis have keys of their own."""
+    if tenant == DEFAULT_TENANT:
+        return settings
+    return msgspec.structs.replace(settings, prefix=f"{settings.prefix}@{tenant}")
 
 
 def _is_home(folder: Path) -> bool:

@@ -174,6 +174,24 @@ class PressureSettings(msgspec.Struct, frozen=True, kw_only=True):
     admission_most: AtLeastOne = 256  # the limit rises no higher
 
 
+class AheadSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Work done before it is asked for, and kept: shortlists."""
+
+    reuse: bool = True  # whether a full slate's candidates answer the same user again while they have chosen nothing
+    live_age_ms: Count = 60_000  # how long what a request worked out answers again; what the crowd does meanwhile waits
+    precomputed_age_ms: AtLeastOne = DAY_MS  # how long what `upnext precompute` worked out does
+    l1_bytes: Count = 64 * 2**20  # shortlists in a worker's own memory; 0 keeps none
+    # of that memory for shortlists of the head's most active users, which others do not push out
+    l1_pinned_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
+    below: AtLeastOne = 100  # candidates below the ranked ones that a shortlist keeps to top up from
+    queue: AtLeastOne = 2_000  # most shortlists that wait to be stored for other workers; past that they are dropped
+    head_share: Share = 0.2  # of active users, by their events, for whom `upnext precompute` works
+    pinned_share: Share = 0.01  # … of active users that are kept at hand
+    active_ms: AtLeastOne = 28 * DAY_MS  # events as old as that count
+    occasions: AtLeastOne = 256  # most users for whom work waits that a pause or an app_open called for
+    occasion_age_ms: AtLeastOne = 2_000  # what waited longer is dropped
+
+
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP server."""
 
@@ -201,6 +219,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reranking: RerankingSettings = RerankingSettings()
     budget: BudgetSettings = BudgetSettings()
     pressure: PressureSettings = PressureSettings()
+    ahead: AheadSettings = AheadSettings()
     serve: ServeSettings = ServeSettings()
 
 

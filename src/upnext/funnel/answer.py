@@ -52,6 +52,7 @@ class Answer:
     timing_ms: dict[str, float] = field(default_factory=dict)  # of each stage that is through
     slate: "Slate | None" = None  # set once, when all stages are through
     state_version: int = 0
+    n_interactions: int = 0  # of the state that was read
     state_read: bool = False  # whether `seen_rows` is what the user has seen, or not known yet
     seen_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))
     capture: bool = False  # whether to keep what the ranker was given, to learn from

@@ -70,7 +70,7 @@ class Funnel:
         self._clock = clock
         self._popular = Popular(crowd, _first_rows(self.reranker.allowed, settings.ranking.top))
         self.stages = Stages(costs, breakers)  # may be replaced between requests
-        self._depths = Depths(ranker.exits, ranker.default_exit, settings.ranking.exit) if ranker else None
+        self.depths = Depths(ranker.exits, ranker.default_exit, settings.ranking.exit) if ranker else None
 
     def popular(self) -> Ranked:
         """What an answer holds before any stage: what the crowd chooses now; where nobody has yet, the catalogue."""
@@ -117,8 +117,8 @@ class Funnel:
 
     def score(self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint8]) -> Floats:
         """Stage two alone: (n,) scores of `rows` by the exit in use where no request says more. A ranker must be."""
-        assert self._depths is not None
-        return self._scores(self._inputs(view, signals, rows, sources), self._depths.default)
+        assert self.depths is not None
+        return self._scores(self._inputs(view, signals, rows, sources), self.depths.default)
 
     def finish(self, request: SlateRequest, answer: Answer) -> Slate:
         """The slate of what the answer holds now: rules applied, topped up. May be called from any thread.
@@ -155,6 +155,7 @@ class Funnel:
         answer.seen_rows = view.seen_rows
         answer.state_read = True
         answer.state_version = view.state_version
+        answer.n_interactions = view.n_interactions
         return view
 
     def _retrieve(self, view: UserView, request: SlateRequest, answer: Answer, deadline: Deadline) -> _Found | None:
@@ -196,24 +197,24 @@ class Funnel:
             return ""
         if found is None:
             return ""
-        if self.ranker is None or self._depths is None:
+        if self.ranker is None or self.depths is None:
             answer.degrade("ranking", "absent")
             return ""
         if not len(found[1].rows):
             return ""
-        at = self._depths.choose(request.mode, request.quality, left_ms - costs.p99_ms(RERANKING), costs)
+        at = self.depths.choose(request.mode, request.quality, left_ms - costs.p99_ms(RERANKING), costs)
         if at < 0:
             answer.degrade("ranking", "no_time")
             return ""
         if not self.stages.start(RANKING, answer):
             return ""
         try:
-            self._offer_ranked(view, found, request, self._depths.exits[at], answer)
+            self._offer_ranked(view, found, request, self.depths.exits[at], answer)
         except Exception:
             _log.exception("the ranker failed; the request goes on in the order of retrieval")
             answer.degrade("ranking", "error")
             return ""
-        return self._depths.costs[at]
+        return self.depths.costs[at]
 
     def _offer_ranked(
         self, view: UserView, found: _Found, request: SlateRequest, exit_name: str, answer: Answer

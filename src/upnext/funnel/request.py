@@ -21,3 +21,5 @@ class SlateRequest:
     most: str = "full"  # the best tier to go for: full, fast or popular
     exclude_rows: Rows = field(default_factory=lambda: _NO_ROWS)
     allowed: npt.NDArray[np.bool_] | None = None  # (n_items,); None: every available item
+    region: str = ""  # the two that `allowed` was made of
+    genres: tuple[str, ...] = ()  # sorted

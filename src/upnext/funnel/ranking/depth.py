@@ -32,10 +32,16 @@ class Depths:
         deepest, else the release's default. At `quality` q only the first ⌈q·n⌉ of n exits are open, one at least.
         `costs` are told which exits were passed over for what they cost.
         """
-        at = self._wishes.get(mode, self._default)
-        if quality < 1.0:
-            at = min(at, max(math.ceil(quality * len(self.exits)) - 1, 0))
+        at = self._wished(mode, quality)
         while at >= 0 and costs.p99_ms(self.costs[at]) > left_ms:
             costs.skipped(self.costs[at])
             at -= 1
         return at
+
+    def suffices(self, exit_name: str, mode: str, quality: float) -> bool:
+        """Whether what that exit has ranked is as deep as a request of this mode wishes, at this quality."""
+        return exit_name in self.exits and self.exits.index(exit_name) >= self._wished(mode, quality)
+
+    def _wished(self, mode: str, quality: float) -> int:
+        at = self._wishes.get(mode, self._default)
+        return at if quality >= 1.0 else min(at, max(math.ceil(quality * len(self.exits)) - 1, 0))

@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
 
@@ -66,6 +66,10 @@ class ItemSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     fresh_rows: Count = 4_096  # places a release keeps free for them
     follow_ms: AtLeastOne = 50  # how often a worker looks for posted and deleted items
+    # where the vectors of items come from: the release, mapped; or the store, for catalogues beyond a machine's memory
+    tier: Literal["release", "store"] = "release"
+    l1_bytes: AtLeastOne = 256 * 2**20  # with tier = "store": rows of items in a worker's own memory
+    pinned_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01  # of items, the most popular, which stay there
     neighbours: AtLeastOne = 10  # nearest items by content from which a new item borrows its other vectors
 
 
@@ -141,6 +145,7 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     full_ms: Positive = 50.0  # of a request that asks for nothing else
     fast_ms: Positive = 15.0  # of one that is only let into the fast tier
+    popular_ms: Positive = 5.0  # of one for which there is no room in the fast tier either
     surfaces: dict[str, Positive] = {}  # by surface, of a request that asks for nothing else: {"home" = 40.0}
     hard_stop_ms: Positive = 150.0  # a model at work for longer is given up, and its thread replaced
     # threads lost to models that hang at which the worker is replaced; more than it takes a breaker to open
@@ -198,6 +203,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080
     workers: AtLeastOne = 1
+    # connections without a request for so long are closed; more than a load balancer keeps them, commonly 60 s
+    keep_alive_s: AtLeastOne = 75
     max_body_bytes: AtLeastOne = 1_048_576
     max_events: AtLeastOne = 1_000  # in one POST /v1/events
     max_k: AtLeastOne = 100

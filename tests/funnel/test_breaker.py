@@ -107,6 +107,73 @@ def test_calls_older_than_the_window_are_forgotten(breaker: CircuitBreaker, cloc
     assert breaker.state == "closed"
 
 
+@pytest.mark.parametrize(("given", "hung_ms"), [({}, 500), ({"hung_ms": 150.0}, 150)])
+@pytest.mark.parametrize("ok", [True, False])
+def test_one_call_that_hung_opens_it_at_once(
+    clock: ManualClock, given: dict[str, float], hung_ms: float, ok: bool
+) -> None:
+    breaker = CircuitBreaker("ranker", SETTINGS, clock, **given)
+    for _ in range(10):
+        call(breaker, clock)
+    call(breaker, clock, hung_ms - 1, ok=ok)
+    assert breaker.state == "closed"
+    call(breaker, clock, hung_ms, ok=ok)
+    assert breaker.state == "open"
+    assert not breaker.allow()
+
+
+def test_what_is_slow_may_be_said_of_one_breaker_alone(clock: ManualClock) -> None:
+    breaker = CircuitBreaker("store", SETTINGS, clock, slow_ms=10.0)
+    for spent_ms in (10, 10, 11, 10):
+        call(breaker, clock, spent_ms)
+    assert breaker.state == "closed", "10 ms is not slow"
+    for _ in range(2):
+        call(breaker, clock, 11)
+    assert breaker.state == "open", "three of six were slow"
+
+
+def test_cancelled_calls_say_nothing_of_a_closed_one(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    for ok in (False, None, None, None, True, True, True, False):
+        assert breaker.allow()
+        if ok is None:
+            breaker.cancelled(60)
+        else:
+            breaker.record(0, ok)
+        clock.advance(1)
+    assert breaker.state == "closed", "two of five failed"
+    call(breaker, clock, ok=False)
+    assert breaker.state == "open", "three of six"
+
+
+def test_a_cancelled_probe_makes_way_for_another_at_once_and_counts_for_nothing(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    trip(breaker, clock)
+    clock.advance(500)
+    for _ in range(3):
+        assert breaker.allow()
+        assert not breaker.allow()
+        clock.advance(20)
+        breaker.cancelled(20)
+        assert breaker.state == "half_open"
+    assert [call(breaker, clock) for _ in range(3)] == [True] * 3
+    assert breaker.state == "closed"
+
+
+def test_a_call_begun_before_it_opened_and_cancelled_later_does_not_end_another_s_probe(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    assert breaker.allow()
+    begin_ms = clock.monotonic_ms()
+    trip(breaker, clock)
+    breaker.cancelled(clock.monotonic_ms() - begin_ms)
+    assert breaker.state == "open"
+    clock.advance(500)
+    assert breaker.allow()
+    breaker.cancelled(clock.monotonic_ms() - begin_ms)
+    assert not breaker.allow(), "the probe is still under way"
+
+
 def test_calls_that_never_come_back_are_failures(breaker: CircuitBreaker, clock: ManualClock) -> None:
     for _ in range(4):
         assert breaker.allow()

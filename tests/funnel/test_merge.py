@@ -38,8 +38,7 @@ def test_merging_is_weighted_reciprocal_rank_fusion(listed, cap):
     assert merged.scores.tolist() == scores
     assert merged.sources.tolist() == bits
     assert (merged.rows.dtype, merged.scores.dtype, merged.sources.dtype) == (np.int32, np.float32, np.uint8)
-    assert not one_merger._scores.any()
-    assert not one_merger._sources.any()
+    assert not one_merger._sums.any()
 
 
 def test_ties_go_to_the_lower_row_whatever_the_order_of_the_sources():
@@ -62,6 +61,5 @@ def test_a_source_may_return_the_whole_of_a_large_catalogue():
 def test_a_row_that_no_catalogue_has_leaves_nothing_behind():
     with pytest.raises(IndexError):
         one_merger.merge([(1, 1.0, np.array([1, N_ITEMS], np.int32))], 10)
-    assert not one_merger._scores.any()
-    assert not one_merger._sources.any()
+    assert not one_merger._sums.any()
     assert one_merger.merge([(1, 1.0, np.array([1], np.int32))], 10).scores.tolist() == [np.float32(1 / 61)]

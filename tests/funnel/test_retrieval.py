@@ -12,6 +12,7 @@ from upnext.features.spec import SOURCE_BIT
 from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer
 from upnext.funnel.request import SlateRequest
+from upnext.funnel.retrieval import retrieval
 from upnext.funnel.retrieval.retrieval import SOURCE_FUNCTIONS
 from upnext.funnel.retrieval.sources import Indexes
 from upnext.settings import RerankingSettings, RetrievalSettings, Settings
@@ -160,7 +161,8 @@ def test_a_narrow_filter_finds_its_items_further_down_a_list(source):
 
 
 @pytest.mark.parametrize("reason", ["seen", "excluded"])
-def test_a_long_list_of_items_to_leave_out_is_filtered_inside_the_search(reason):
+def test_a_long_list_of_items_to_leave_out_is_filtered_inside_the_search(reason, monkeypatch):
+    monkeypatch.setattr(retrieval, "_MOST_SPARE", 100)
     world = World()
     indexes = world.indexes()
     funnel = world.funnel(Settings(retrieval=SMALL), indexes=indexes)
@@ -176,6 +178,10 @@ def test_a_long_list_of_items_to_leave_out_is_filtered_inside_the_search(reason)
     rows = left_without(range(160, 190))  # of another user, who may well have what the first could not
     assert indexes.user.asked == [20, 50]
     assert min(rows) < 150
+    rows = left_without(range(30, 180))  # as may the third, who has as much to leave out
+    assert indexes.user.asked == [20, 50, 20]
+    assert min(rows) < 30
+    assert not set(rows) & set(range(30, 180))
 
 
 def test_seen_items_are_candidates_where_the_settings_show_them_again():

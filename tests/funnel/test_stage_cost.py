@@ -75,18 +75,35 @@ def test_no_cost_is_beyond_the_buckets(spent_ms: float) -> None:
     assert 0.0 < costs.p99_ms("ranking") <= 2.0**14
 
 
-def test_a_stage_left_out_after_a_bad_moment_is_tried_again() -> None:
+@pytest.mark.parametrize("bad_calls", [64, 500, 5_000])
+def test_after_a_bad_moment_however_long_one_good_trial_ends_it(bad_calls: int) -> None:
     costs = StageCosts(PressureSettings(stage_half_life_calls=500))
     for _ in range(100):
         costs.observe("ranking", 2.0)
-    for _ in range(50):
+    for _ in range(bad_calls):
         costs.observe("ranking", 2_000.0)
-    left_out = 0
-    while costs.p99_ms("ranking") > 50.0:
+    for left_out in range(99):
+        assert costs.p99_ms("ranking") > 50.0, left_out
         costs.skipped("ranking")
-        left_out += 1
-        assert left_out < 5_000
-    assert left_out > 64
+    assert costs.p99_ms("ranking") == 0.0, "whoever asks now tries it"
+    costs.observe("ranking", 3.0)
+    assert 3.0 <= costs.p99_ms("ranking") <= 3.0 * BUCKET
+    for _ in range(2):
+        costs.observe("ranking", 4.0)
+    assert 4.0 <= costs.p99_ms("ranking") <= 4.0 * BUCKET
+
+
+def test_a_trial_as_bad_as_before_changes_nothing() -> None:
+    costs = StageCosts(PressureSettings())
+    for _ in range(200):
+        costs.observe("ranking", 60.0)
+    before = costs.p99_ms("ranking")
+    for _ in range(99):
+        costs.skipped("ranking")
+    costs.observe("ranking", 70.0)
+    assert costs.p99_ms("ranking") == before
+    costs.skipped("ranking")
+    assert costs.p99_ms("ranking") == before, "the next trial is 98 calls away"
 
 
 def test_a_stage_that_stays_too_slow_is_tried_by_at_most_one_request_in_a_hundred() -> None:

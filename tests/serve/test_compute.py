@@ -273,6 +273,24 @@ def test_a_request_that_is_cancelled_is_not_computed():
     assert started == []
 
 
+def test_a_request_that_is_cancelled_while_it_is_computed_disturbs_nobody(caplog):
+    compute = ComputeThread()
+
+    async def inside() -> None:
+        job = Hanging(raises=True)
+        gone = await job.start(compute)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        job.go_on.set()
+        assert await compute.run(lambda: None, NEVER) is True
+
+    within(inside())
+    compute.close()
+    assert compute.lost == 0
+    assert "InvalidStateError" not in caplog.text
+
+
 @pytest.mark.parametrize("given_up", [True, False])
 def test_closing_does_not_wait_for_a_job_that_hangs(given_up):
     hung, joined = Hung(), []
@@ -321,3 +339,188 @@ def test_what_is_queued_at_closing_is_still_done():
         assert done == list(range(5))
 
     within(inside())
+
+
+def test_offered_jobs_run_in_their_order_when_no_request_waits():
+    compute, ran = ComputeThread(), []
+
+    async def inside() -> None:
+        for n in range(3):
+            compute.offer(lambda n=n: ran.append((n, threading.current_thread())))
+        await until(lambda: len(ran) == 3)
+        assert await compute.run(lambda: ran.append(("request", threading.current_thread())), NEVER) is True
+
+    within(inside())
+    compute.close()
+    assert [name for name, _ in ran] == [0, 1, 2, "request"]
+    assert len({thread for _, thread in ran}) == 1
+    assert compute.dropped == 0
+
+
+def test_requests_go_before_what_was_offered_earlier_and_before_every_single_job_of_it():
+    compute, ran = ComputeThread(), []
+    first_offered, holding = Hanging(), Hanging()
+
+    async def inside() -> None:
+        held = await holding.start(compute)
+        for job in (first_offered, lambda: ran.append("second"), lambda: ran.append("third")):
+            compute.offer(job)
+        early = [asyncio.create_task(compute.run(lambda n=n: ran.append(n), NEVER)) for n in range(3)]
+        await asyncio.sleep(0)
+        holding.go_on.set()
+        assert await asyncio.gather(held, *early) == [True] * 4
+        await until(first_offered.begun.is_set)
+        assert ran == [0, 1, 2]
+        late = [asyncio.create_task(compute.run(lambda n=n: ran.append(n), NEVER)) for n in range(3, 6)]
+        await asyncio.sleep(0)
+        first_offered.go_on.set()
+        assert await asyncio.gather(*late) == [True] * 3
+        await until(lambda: "third" in ran)
+
+    within(inside())
+    compute.close()
+    assert ran == [0, 1, 2, 3, 4, 5, "second", "third"]
+
+
+def test_as_long_as_requests_wait_nothing_that_was_offered_begins():
+    compute, ran = ComputeThread(), []
+
+    async def inside() -> None:
+        job = Hanging()
+        waiting = await job.start(compute)
+        for n in range(5):
+            compute.offer(lambda n=n: ran.append(n))
+        for _ in range(200):  # there is always one more in the queue when one ends
+            behind = Hanging()
+            next_waiting = asyncio.create_task(compute.run(behind, NEVER))
+            await asyncio.sleep(0)
+            job.go_on.set()
+            assert await waiting is True
+            await until(behind.begun.is_set)
+            assert ran == []
+            job, waiting = behind, next_waiting
+        job.go_on.set()
+        assert await waiting is True
+        await until(lambda: len(ran) == 5)
+
+    within(inside())
+    compute.close()
+
+
+def test_of_too_many_offered_jobs_the_oldest_make_way_and_are_counted():
+    compute, ran = ComputeThread(most_offered=3), []
+
+    async def inside() -> None:
+        job = Hanging()
+        waiting = await job.start(compute)
+        for n in range(10):
+            compute.offer(lambda n=n: ran.append(n))
+        assert compute.dropped == 7
+        job.go_on.set()
+        assert await waiting is True
+        await until(lambda: len(ran) == 3)
+
+    within(inside())
+    compute.close()
+    assert (ran, compute.dropped) == ([7, 8, 9], 7)
+
+
+def test_an_offered_job_that_fails_is_logged_and_the_next_one_runs(caplog):
+    compute, ran = ComputeThread(), []
+
+    async def inside() -> None:
+        compute.offer(lambda: 1 // 0 and None)
+        compute.offer(lambda: ran.append(1))
+        await until(lambda: ran == [1])
+        assert await compute.run(lambda: None, NEVER) is True
+
+    within(inside())
+    compute.close()
+    assert caplog.text.count("ZeroDivisionError") == 1
+
+
+def test_an_offered_job_that_hangs_costs_its_thread_and_no_request():
+    hung, ran = Hung(most_lost=1), []
+
+    async def inside() -> None:
+        assert await hung.compute.run(lambda: None, NEVER) is True
+        job = Hanging()
+        hung.compute.offer(job)
+        hung.compute.offer(lambda: ran.append("offered"))
+        await until(job.begun.is_set)
+        hung.clock.advance(149)
+        assert hung.compute.look() == 1
+        hung.clock.advance(1)
+        hung.compute.look()
+        await asyncio.sleep(0)
+        assert (hung.compute.lost, hung.told, ran) == (1, [1], [])
+        job.go_on.set()
+        await until(lambda: hung.compute.lost == 0)
+        assert await hung.compute.run(lambda: ran.append("request"), NEVER) is True
+        await until(lambda: len(ran) == 2)
+
+    within(inside())
+    hung.compute.close()
+
+
+def test_a_request_that_meets_an_offered_job_which_hangs_since_long_gets_a_fresh_thread_at_once():
+    hung, ran = Hung(), []
+
+    async def inside() -> None:
+        job = Hanging()
+        hung.compute.offer(job)
+        hung.compute.offer(lambda: ran.append(threading.current_thread()))
+        await until(job.begun.is_set)
+        hung.clock.advance(60_000)
+        assert await hung.compute.run(lambda: ran.append(threading.current_thread()), NEVER) is True
+        await until(lambda: len(ran) == 2)
+        assert ran[0] is ran[1] is not job.thread, "what was offered goes on there too"
+        assert hung.compute.lost == 1
+        job.go_on.set()
+        await until(lambda: hung.compute.lost == 0)
+
+    within(inside())
+    hung.compute.close()
+
+
+def test_jobs_offered_by_many_threads_at_once_all_run():
+    compute, ran = ComputeThread(most_offered=4_000), []
+
+    def offer() -> None:
+        for _ in range(500):
+            compute.offer(lambda: ran.append(1))
+
+    async def inside() -> None:
+        threads = [threading.Thread(target=offer) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            assert await compute.run(lambda: None, NEVER) is True
+        await until(lambda: len(ran) == 4_000)
+
+    within(inside())
+    compute.close()
+    assert compute._turn is None
+    assert compute._queue.empty()
+
+
+def test_at_closing_requests_are_done_and_what_was_offered_is_dropped():
+    compute, ran = ComputeThread(), []
+
+    async def inside() -> None:
+        job = Hanging()
+        await job.start(compute)
+        for n in range(3):
+            compute.offer(lambda n=n: ran.append(f"offered {n}"))
+            asyncio.create_task(compute.run(lambda n=n: ran.append(n), NEVER))  # noqa: RUF006
+        await asyncio.sleep(0)
+        worker = compute._worker
+        job.go_on.set()
+        compute.close()
+        compute.offer(lambda: ran.append("too late"))
+        assert not worker.is_alive()
+        assert ran == [0, 1, 2]
+        assert not compute._offered
+
+    within(inside())
+    assert ran == [0, 1, 2]

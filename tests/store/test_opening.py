@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis_servers import free_port, running_server
 from tests.store.conftest import Open
 from tests.store.suite import NEVER
 from upnext.clock import SystemClock
@@ -82,19 +81,13 @@ def test_a_prefix_with_braces_is_refused(tmp_path: Path) -> None:
 
 
 def test_over_tls_the_server_must_show_a_certificate_that_is_trusted(
-    tmp_path: Path, opens: Open, monkeypatch: pytest.MonkeyPatch
+    tls_server: tuple[str, Path], opens: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, certificate, port = tmp_path / "key.pem", tmp_path / "certificate.pem", free_port()
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    make += ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(make, check=True, capture_output=True)
-    tls = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
-    with running_server(tmp_path / "tls", *tls, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no"):
-        url = f"rediss://127.0.0.1:{port}"
-        with pytest.raises(StoreError, match="certificate"):
-            opens(url).get_many([b"a"], NEVER)
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        store = opens(url)
-        store.put_many([(b"a", bytes(1_000_000)), (b"b", b"2")], NEVER)
-        assert store.get_many([b"b", b"a"], NEVER) == [b"2", bytes(1_000_000)]
-        assert store.get_many([b"b"], NEVER) == [b"2"]
+    url, certificate = tls_server
+    with pytest.raises(StoreError, match="certificate"):
+        opens(url).get_many([b"a"], NEVER)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    store = opens(url)
+    store.put_many([(b"a", bytes(1_000_000)), (b"b", b"2")], NEVER)
+    assert store.get_many([b"b", b"a"], NEVER) == [b"2", bytes(1_000_000)]
+    assert store.get_many([b"b"], NEVER) == [b"2"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from upnext.catalog.key_index import KeyIndex
 from upnext.catalog.labels import MOST_LABELS, Labels
 from upnext.catalog.spare import with_spare_rows
 from upnext.catalog.strings import StringTable
@@ -50,6 +51,7 @@ class Catalog:
         self.keys: Keys = arrays["keys"]
         self._sorted_keys: Keys = arrays["sorted_keys"]
         self._sorted_rows: Rows = arrays["sorted_rows"]
+        self._released = KeyIndex(self._sorted_keys)
         self.genre: npt.NDArray[np.int16] = arrays["genre"]
         self.genre_bits: npt.NDArray[np.uint64] = arrays["genre_bits"]
         self.unrestricted: npt.NDArray[np.bool_] = arrays["unrestricted"]
@@ -138,11 +140,12 @@ class Catalog:
 
     def rows_of(self, keys: Keys) -> Rows:
         """Row of each key, (n,) int32, -1 where this catalogue has no such item."""
-        rows = _looked_up(keys, self._sorted_keys, self._sorted_rows)
+        rows = _looked_up(keys, self._released.places_of(keys), self._sorted_keys, self._sorted_rows)
         if not self.n_fresh:
             return rows
         unknown = (rows < 0).nonzero()[0]
-        rows[unknown] = _looked_up(keys[unknown], *self._fresh_by_key())
+        fresh_keys, fresh_rows = self._fresh_by_key()
+        rows[unknown] = _looked_up(keys[unknown], fresh_keys.searchsorted(keys[unknown]), fresh_keys, fresh_rows)
         return rows
 
     def row_of_key(self, key: int) -> int:
@@ -231,11 +234,10 @@ class Catalog:
         return keys, rows
 
 
-def _looked_up(keys: Keys, sorted_keys: Keys, rows: Rows) -> Rows:
-    """Where each of `keys` is among `sorted_keys`, as the row beside it; -1 where it is not."""
+def _looked_up(keys: Keys, at: npt.NDArray[np.intp], sorted_keys: Keys, rows: Rows) -> Rows:
+    """The row beside each of `keys`, which stands `at` its place among `sorted_keys` or nowhere; -1 for nowhere."""
     if not len(sorted_keys) or not len(keys):
         return np.full(len(keys), -1, np.int32)
-    at = sorted_keys.searchsorted(keys)
     found = sorted_keys.take(at, mode="clip") == keys
     return np.where(found, rows.take(at, mode="clip"), np.int32(-1))
 

@@ -35,7 +35,7 @@ class StringTable:
         """The strings of `rows`, in their order."""
         if self._put:
             return [self[row] for row in rows.tolist()]
-        begins, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        begins, ends = self.offsets.take(rows).tolist(), self.offsets.take(rows + 1).tolist()
         blob = self._bytes
         return [str(blob[begin:end], "utf-8") for begin, end in zip(begins, ends, strict=True)]
 

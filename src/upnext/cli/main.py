@@ -15,6 +15,7 @@ from upnext.cli.export_command import export_command
 from upnext.cli.export_impressions import export_impressions
 from upnext.cli.import_command import import_command
 from upnext.cli.keys_command import keys_command
+from upnext.cli.precompute_command import precompute_command
 from upnext.cli.release_command import release_command
 from upnext.cli.serve_command import serve_command
 from upnext.cli.settings_command import settings_command
@@ -35,6 +36,7 @@ for command in (
     evaluate_command,
     release_command,
     serve_command,
+    precompute_command,
     bench_command,
     contracts_command,
     deadletters_command,

@@ -32,7 +32,7 @@ class Signals:
 
 def signals_of(view: UserView, catalog: Catalog, vectors: ItemVectors, covisits: Covisits) -> Signals:
     """The signals of one user at this moment."""
-    recent = _newest_distinct(view.recent_rows, _LOOK_BACK)
+    recent = looked_at(view)
     weights = _WEIGHTS[: len(recent)]
     rows, scores = covisits.after(recent, weights)
     last_rows, last_scores = (rows, scores) if len(recent) < 2 else covisits.after_one(int(recent[0]))
@@ -41,6 +41,11 @@ def signals_of(view: UserView, catalog: Catalog, vectors: ItemVectors, covisits:
         _genre_profile(view.recent_rows, catalog),
         _content_profile(recent, weights, vectors.content),
     )  # fmt: skip
+
+
+def looked_at(view: UserView) -> Rows:
+    """(≤ 5,) the rows of a user's newest distinct items, whose vectors signals are made of."""
+    return _newest_distinct(view.recent_rows, _LOOK_BACK)
 
 
 def _newest_distinct(rows: Rows, most: int) -> Rows:

@@ -28,12 +28,13 @@ class UserView:
     user_vector: Floats = field(default_factory=lambda: _NO_FLOATS)  # (dim,) or empty
     session_vector: Floats = field(default_factory=lambda: _NO_FLOATS)  # (dim,) or empty
     state_version: int = 0
+    lags: bool = False  # whether the vectors are of an earlier state, since the session encoder cannot be asked
 
     @classmethod
     def of(cls, state: UserState, vectors: UserVectors | None, catalog: Catalog) -> "UserView":
         """The view of a stored state; vectors may be absent."""
-        recent = catalog.rows_of(state.recent_keys)
-        seen = catalog.rows_of(state.seen)
+        rows = catalog.rows_of(np.concatenate([state.recent_keys, state.seen]))  # one look-up costs less than two
+        recent, seen = rows[: len(state.recent_keys)], rows[len(state.recent_keys) :]
         return cls(
             n_interactions=state.n_interactions,
             last_ms=state.last_ms,
@@ -42,4 +43,5 @@ class UserView:
             user_vector=vectors.user_vector if vectors else _NO_FLOATS,
             session_vector=vectors.session_vector if vectors else _NO_FLOATS,
             state_version=state.state_version,
+            lags=vectors is not None and vectors.state_version != state.state_version,
         )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from upnext.state.shortlist import Shortlist
+
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 TIERS = ("popular", "fast", "full")  # from the worst to the best
@@ -58,6 +60,9 @@ class Answer:
     capture: bool = False  # whether to keep what the ranker was given, to learn from
     inputs: RankerInputs | None = None  # … which is here once it has ranked
     exit: str = ""  # of the ranker, once it has ranked; set before the ranking of the full tier, as `inputs` is
+    route: str = "live"  # by which it is answered, one of `route.ROUTES`
+    why: str = "absent"  # … and the one reason for that
+    shortlist: Shortlist | None = None  # that was found beside the user's state, and answers the request
     running: list[str] = field(default_factory=list)  # the stage under way, if any; see `Stages`
 
     def offer(self, ranked: Ranked) -> None:

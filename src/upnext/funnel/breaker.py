@@ -17,7 +17,8 @@ Listener: TypeAlias = Callable[[str, State, State], None]
 class CircuitBreaker:
     """Stops calls to what fails or is slow too often, and tries again by itself (Nygard, Release It!, 2007, 5.2).
 
-    `closed`: every call goes through. It opens when, of the newest calls, too large a share failed or was slow.
+    `closed`: every call goes through. It opens when, of the newest calls, too large a share failed or was slow; and at
+    once when one hung, since to wait for more of that kind would take too long.
     `open`: none does, for a fixed time. `half_open`: probes go through, one after the other, so that a thing which
     still hangs costs one call; the first bad one opens it again, enough good ones in a row close it. A probe of which
     nothing is heard for as long as the breaker stays open is given up, and another takes its place.
@@ -28,12 +29,27 @@ class CircuitBreaker:
     held for less than a microsecond.
     """
 
-    def __init__(self, name: str, settings: PressureSettings, clock: Clock, listener: Listener | None = None) -> None:
-        """`listener` is called by whichever thread caused the change, without a lock held; it must not raise."""
+    def __init__(
+        self,
+        name: str,
+        settings: PressureSettings,
+        clock: Clock,
+        listener: Listener | None = None,
+        *,
+        slow_ms: float | None = None,
+        hung_ms: float | None = None,
+    ) -> None:
+        """`listener` is called by whichever thread caused the change, without a lock held; it must not raise.
+
+        `slow_ms` takes the place of `pressure.breaker_slow_ms` for what is quicker than a ranker. A call has hung that
+        took `hung_ms`; without it, as long as the breaker stays open.
+        """
         self.name = name
         self._settings = settings
         self._clock = clock
         self._listener = listener
+        self._slow_ms = settings.breaker_slow_ms if slow_ms is None else slow_ms
+        self._hung_ms = settings.breaker_open_ms if hung_ms is None else hung_ms
         self._lock = threading.Lock()
         self._state: State = "closed"
         self._opened_ms = -math.inf
@@ -48,7 +64,7 @@ class CircuitBreaker:
         return self._state
 
     def allow(self) -> bool:
-        """Whether to call now. After True, exactly one of `record` and `abandoned` must follow."""
+        """Whether to call now. After True, exactly one of `record`, `abandoned` and `cancelled` must follow."""
         if self._state == "closed":
             return True
         now_ms = self._clock.monotonic_ms()
@@ -67,6 +83,18 @@ class CircuitBreaker:
         """A call is waited for no longer, `spent_ms` after it began: a failure. What comes of it is not recorded."""
         self._count(spent_ms, True)
 
+    def cancelled(self, spent_ms: float) -> None:
+        """A call ended, `spent_ms` after it began, in a way that says nothing of what was called.
+
+        A probe so ended is none: the next call takes its place.
+        """
+        if self._state == "closed":
+            return
+        now_ms = self._clock.monotonic_ms()
+        with self._lock:
+            if self._state == "half_open" and now_ms - spent_ms > self._opened_ms:
+                self._probe_ms = -math.inf
+
     def _probe(self, now_ms: float) -> bool:
         open_ms = self._settings.breaker_open_ms
         if self._state == "open":
@@ -80,7 +108,7 @@ class CircuitBreaker:
         return True
 
     def _count(self, spent_ms: float, failed: bool) -> None:
-        slow = spent_ms > self._settings.breaker_slow_ms
+        slow = spent_ms > self._slow_ms
         now_ms = self._clock.monotonic_ms()
         with self._lock:
             before = self._state
@@ -88,6 +116,8 @@ class CircuitBreaker:
                 return
             if before == "closed":
                 self._count_closed(now_ms, failed, slow)
+                if spent_ms >= self._hung_ms:
+                    self._open(now_ms)
             elif before == "half_open":
                 self._count_probe(now_ms, failed or slow)
             after = self._state

@@ -13,8 +13,9 @@ from upnext.catalog.catalog import Catalog
 from upnext.clock import Clock, Deadline
 from upnext.errors import StoreError
 from upnext.features.assemble import Assembler
+from upnext.features.item_rows import ItemRows
 from upnext.features.item_vectors import ItemVectors
-from upnext.features.signals import Signals, signals_of
+from upnext.features.signals import Signals, looked_at, signals_of
 from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer, Ranked, RankerInputs, Slate
 from upnext.funnel.popular import Popular
@@ -26,6 +27,7 @@ from upnext.funnel.retrieval.merge import Candidates
 from upnext.funnel.retrieval.retrieval import Retrieval
 from upnext.funnel.retrieval.sources import Indexes
 from upnext.funnel.stages import RANKING, RERANKING, RETRIEVAL, STATE, Breaker, StageCosts, Stages
+from upnext.metrics.seldom import Seldom
 from upnext.settings import Settings
 from upnext.state.crowd import Crowd
 
@@ -34,7 +36,7 @@ Floats = npt.NDArray[np.float32]
 _Found = tuple[Signals, Candidates]
 _NO_ROWS: Rows = np.empty(0, np.int32)
 _FEWEST = 50  # candidates that are ranked at least, however low the quality
-_log = logging.getLogger(__name__)
+_failures = Seldom(logging.getLogger(__name__))
 
 
 class Funnel:
@@ -52,8 +54,10 @@ class Funnel:
         *,
         costs: StageCosts | None = None,
         breakers: Mapping[str, Breaker] | None = None,
+        item_rows: ItemRows | None = None,
     ) -> None:
         """Without a `ranker` every answer stops at the fast tier; `costs` and `breakers`: see `Stages`.
+        `item_rows`: where tables of `vectors` and `ranker` come from the store; brought before they are used.
 
         Raises `SettingsError` when the ranker lacks the exit that the settings name.
         """
@@ -67,6 +71,7 @@ class Funnel:
         self.spec_digest = self.assembler.spec.digest()
         self.reranker = Reranker(catalog, settings.reranking)
         self.retrieval = Retrieval(vectors, indexes, crowd, self.reranker.allowed, settings.retrieval)
+        self._item_rows = item_rows
         self._clock = clock
         self._popular = Popular(crowd, _first_rows(self.reranker.allowed, settings.ranking.top))
         self.stages = Stages(costs, breakers)  # may be replaced between requests
@@ -77,7 +82,12 @@ class Funnel:
         return self._popular.ranked()
 
     def run(
-        self, request: SlateRequest, answer: Answer, read: Callable[[Deadline], UserView], deadline: Deadline
+        self,
+        request: SlateRequest,
+        answer: Answer,
+        read: Callable[[Deadline], UserView],
+        deadline: Deadline,
+        at_hand: Callable[[Answer], bool] = lambda answer: False,
     ) -> None:
         """Takes `answer` as far as the deadline allows; at the end `answer.slate` is set.
 
@@ -85,6 +95,9 @@ class Funnel:
         when it fails, the request goes on for a user of whom nothing is known. A stage that fails, or does not fit
         into the time that is left, is noted in `answer`, and the slate is made of what the stages before it gave.
         What the request itself forgoes by `most` is not noted.
+
+        `at_hand`, asked once the state is read, may let `answer` hold what was worked out before, and says whether it
+        did: then only the rules are left to apply.
         """
         now_ms, timing_ms, stages = self._clock.monotonic_ms, answer.timing_ms, self.stages
         begin_ms = now_ms()
@@ -92,6 +105,10 @@ class Funnel:
         state_ms = now_ms()
         timing_ms["state"] = state_ms - begin_ms
         stages.end(answer, state_ms - begin_ms, STATE if answer.state_read else "")
+        if answer.state_read and at_hand(answer):
+            answer.slate = self.finish(request, answer)
+            timing_ms["reranking"] = now_ms() - state_ms
+            return
         found = None if request.most == "popular" else self._retrieve(view, request, answer, deadline)
         retrieval_ms = now_ms()
         timing_ms["retrieval"] = retrieval_ms - state_ms
@@ -148,14 +165,16 @@ class Funnel:
         except StoreError:  # whoever reads states tells of it, once rather than in every request
             answer.degrade("state", "error")
             return UserView()
-        except Exception:
-            _log.exception("the user's state could not be read; the request goes on without it")
+        except Exception as error:
+            _failures.exception("users' states could not be read; requests go on without them", error)
             answer.degrade("state", "error")
             return UserView()
         answer.seen_rows = view.seen_rows
         answer.state_read = True
         answer.state_version = view.state_version
         answer.n_interactions = view.n_interactions
+        if view.lags:
+            answer.degrade("session", "lags")
         return view
 
     def _retrieve(self, view: UserView, request: SlateRequest, answer: Answer, deadline: Deadline) -> _Found | None:
@@ -170,14 +189,40 @@ class Funnel:
         if not self.stages.start(RETRIEVAL, answer):
             return None
         try:
-            signals = signals_of(view, self.catalog, self.vectors, self.crowd.covisits)
+            vectors = self.vectors
+            if vectors.content is not None and not self._brought(looked_at(view), answer, deadline):
+                vectors = ItemVectors()  # the text of recent items is left out
+            signals = signals_of(view, self.catalog, vectors, self.crowd.covisits)
             candidates = self.candidates(view, signals, request, answer, deadline)
-        except Exception:
-            _log.exception("retrieval failed; the request goes on with what is popular")
+        except Exception as error:
+            _failures.exception("retrieval failed; requests go on with what is popular", error)
             answer.degrade("retrieval", "error")
             return None
         answer.offer(Ranked("fast", candidates.rows, candidates.scores, candidates.sources))
         return signals, candidates
+
+    def _brought(self, rows: Rows, answer: Answer, deadline: Deadline) -> bool:
+        """Whether all tables' `rows` are at hand; if not, `answer` says why."""
+        if self._item_rows is None:
+            return True
+        try:
+            self._item_rows.bring(rows, deadline)
+        except StoreError:  # as with states: whoever reads tells of it
+            answer.degrade("items", "deadline" if deadline.passed() else "error")
+            return False
+        return True
+
+    def _brought_to_rank(self, found: _Found, request: SlateRequest, answer: Answer, deadline: Deadline) -> bool:
+        if self._item_rows is None:
+            return True
+        signals, candidates = found
+        wanted = np.append(candidates.rows[: self._n_ranked(request)], signals.recent_rows[:1])
+        return self._brought(wanted, answer, deadline)
+
+    def _n_ranked(self, request: SlateRequest) -> int:
+        """How many candidates are ranked; those left out are still there to top up from."""
+        n = self.settings.retrieval.candidates
+        return n if request.quality >= 1.0 else max(int(n * request.quality), _FEWEST, request.k)
 
     def _inputs(self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint8]) -> RankerInputs:
         cross = self.assembler.cross(view, signals, rows, sources, self.crowd)
@@ -206,12 +251,12 @@ class Funnel:
         if at < 0:
             answer.degrade("ranking", "no_time")
             return ""
-        if not self.stages.start(RANKING, answer):
+        if not self._brought_to_rank(found, request, answer, deadline) or not self.stages.start(RANKING, answer):
             return ""
         try:
             self._offer_ranked(view, found, request, self.depths.exits[at], answer)
-        except Exception:
-            _log.exception("the ranker failed; the request goes on in the order of retrieval")
+        except Exception as error:
+            _failures.exception("the ranker failed; requests go on in the order of retrieval", error)
             answer.degrade("ranking", "error")
             return ""
         return self.depths.costs[at]
@@ -220,9 +265,7 @@ class Funnel:
         self, view: UserView, found: _Found, request: SlateRequest, exit_name: str, answer: Answer
     ) -> None:
         signals, candidates = found
-        n = self.settings.retrieval.candidates
-        if request.quality < 1.0:  # those left out are still there to top up from
-            n = max(int(n * request.quality), _FEWEST, request.k)
+        n = self._n_ranked(request)
         rows, sources = candidates.rows[:n], candidates.sources[:n]
         inputs = self._inputs(view, signals, rows, sources)
         scores = self._scores(inputs, exit_name)

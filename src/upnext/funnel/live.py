@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ from upnext.catalog.catalog import Catalog
 from upnext.clock import Clock, Deadline
 from upnext.errors import ReleaseError
 from upnext.features.content_text import ContentText
+from upnext.features.item_records import ITEM_TABLES
+from upnext.features.item_rows import ItemRows, ItemTier, open_item_rows
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.session_stepper import GraphStepper
 from upnext.features.user_view import UserView
@@ -22,6 +24,7 @@ from upnext.index import open_index
 from upnext.release.onnx_session import open_session
 from upnext.release.release import Release
 from upnext.settings import Settings
+from upnext.state.advance import SessionStepper
 from upnext.state.apply import Healed, read_user
 from upnext.state.crowd import Crowd
 from upnext.state.user_state import UserState, state_key
@@ -43,6 +46,8 @@ class Live:
     stepper: GraphStepper | None
     log_sequence: int  # last event of the log that the crowd has counted when the release was made
     fresh: FreshItems  # its revision: that of the last change of items which the release, and by now the funnel, has
+    item_rows: ItemRows | None = None  # where vectors and the ranker's items come from the store
+    steps: SessionStepper | None = None  # `stepper` as requests and the applying of events use it, guarded
 
     def view(
         self,
@@ -54,7 +59,7 @@ class Live:
         """What is known of a subject now; the default view for None. `healed`: see `read_user`. Raises `StoreError`."""
         if subject is None:
             return UserView()
-        state, vectors = read_user(subject, store, self.stepper, deadline, healed)
+        state, vectors = read_user(subject, store, self.steps or self.stepper, deadline, healed)
         return UserView.of(state, vectors, self.funnel.catalog)
 
     def seen_rows(self, subject: str, store: Store, deadline: Deadline) -> npt.NDArray[np.int32]:
@@ -63,13 +68,19 @@ class Live:
         return seen[seen >= 0]
 
 
-def open_live(release: Release, settings: Settings, clock: Clock, *, spare_rows: bool = True) -> Live:
+def open_live(
+    release: Release, settings: Settings, clock: Clock, *, spare_rows: bool = True, tier: ItemTier | None = None
+) -> Live:
     """Opens all parts of a verified release by memory map. Raises `ReleaseError` where they do not fit together.
 
-    Without `spare_rows` it is as the training saw it: items are its released ones, and new ones have no place.
+    Without `spare_rows` it is as the training saw it: items are its released ones, and new ones have no place. With a
+    `tier` the tables of `ITEM_TABLES` are not mapped to be read by requests, but come from there; it must have them.
     """
+    item_rows = None if tier is None else _item_rows(release, tier, settings, clock)
 
     def by_row(name: str) -> npt.NDArray[Any]:
+        if item_rows is not None and name in ITEM_TABLES:
+            return cast(npt.NDArray[Any], item_rows.table(name))  # as far as requests use arrays
         array = release.own_array(name)
         return array if spare_rows else array[: len(release.array("catalog.sorted_keys"))]
 
@@ -83,17 +94,30 @@ def open_live(release: Release, settings: Settings, clock: Clock, *, spare_rows:
     facts = release.json("facts")
     table = by_row("ranker.item_hidden") if "ranker.exits" in release else None
     ranker = None if table is None else _ranker(release, table, settings)
-    funnel = Funnel(catalog, vectors, indexes, crowd, ranker, settings, clock)
+    funnel = Funnel(catalog, vectors, indexes, crowd, ranker, settings, clock, item_rows=item_rows)
     _check_fit(release, funnel, table)
     stepper = None
     if "session_step" in release and vectors.session is not None:
         graph = open_session(release.path("session_step"))
-        stepper = GraphStepper(graph, vectors.session, catalog, facts["encoders"])
+        steps = vectors.session if item_rows is None else item_rows.table("vectors.session", steady=True)
+        stepper = GraphStepper(graph, cast(npt.NDArray[Any], steps), catalog, facts["encoders"])
     side = None
     if table is not None and "ranker.item_weight" in release:
         side = ItemSide(table, release.array("ranker.item_weight"), release.array("ranker.item_offset"))
     fresh = FreshItems(funnel, _content_text(release), side, settings.items, facts["records_revision"])
-    return Live(release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], fresh)
+    return Live(release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], fresh, item_rows)
+
+
+def _item_rows(release: Release, tier: ItemTier, settings: Settings, clock: Clock) -> ItemRows:
+    tables = item_tables(release)
+    weights = release.array("trends.weights")[:, settings.trends.popular_half_life]
+    n_released = len(release.array("catalog.sorted_keys"))
+    return open_item_rows(release.id, tables, n_released, tier, weights[:n_released], clock)
+
+
+def item_tables(release: Release) -> dict[str, npt.NDArray[Any]]:
+    """The tables with a row per item that may come from the store: (n_items + spare rows, width) each, mapped."""
+    return {name: release.array(name) for name in ITEM_TABLES if name in release}
 
 
 def _content_text(release: Release) -> ContentText | None:

@@ -1,11 +1,13 @@
 """What a request asks of the funnel, in item rows; knows nothing of JSON."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int32]
+_UNKNOWN = "?"
 _NO_ROWS: Rows = np.empty(0, np.int32)
 
 
@@ -23,3 +25,8 @@ class SlateRequest:
     allowed: npt.NDArray[np.bool_] | None = None  # (n_items,); None: every available item
     region: str = ""  # the two that `allowed` was made of
     genres: tuple[str, ...] = ()  # sorted
+
+
+def known_names(names: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """Sorted and distinct, all that are not `known` as one: they select the same, and nothing made up is kept."""
+    return tuple(sorted({name if name in known else _UNKNOWN for name in names}))

@@ -28,10 +28,9 @@ class Route(NamedTuple):
     """One of `ROUTES`, and the one reason for it."""
 
     name: str
-    why: str  # unchanged; or of `live`: absent, off, release, chosen, expired, filter, depth, short
+    why: str  # unchanged; or of `live`: absent, release, chosen, expired, filter, depth, short, shared
 
 
-LIVE_OFF = Route("live", "off")
 LIVE_ABSENT = Route("live", "absent")
 LIVE_SHORT = Route("live", "short")
 

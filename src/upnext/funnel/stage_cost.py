@@ -11,6 +11,7 @@ _OFFSET = -_LEAST_OCTAVE * _PER_OCTAVE
 _LEAST_MS, _MOST_MS = 2.0**_LEAST_OCTAVE, 2.0**_MOST_OCTAVE
 _UPPER_MS = [2.0 ** ((bucket + 1 - _OFFSET) / _PER_OCTAVE) for bucket in range(_BUCKETS)]
 _EVERY = 64  # calls between two estimates, once there are so many
+_TRIAL_AFTER = 99  # calls left out in a row
 
 
 class _Cost:
@@ -19,11 +20,15 @@ class _Cost:
     __slots__ = ("batch", "calls", "p99_ms", "skipped", "weights")
 
     def __init__(self) -> None:
+        self.skipped = 0  # in a row
+        self.p99_ms = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        """The next call is estimated at once, from itself alone."""
         self.weights = [0.0] * _BUCKETS
         self.batch = 1  # calls from the last estimate to the next
         self.calls = 0  # how many of them there were
-        self.skipped = 0  # in a row
-        self.p99_ms = 0.0
 
 
 class StageCosts:
@@ -34,9 +39,10 @@ class StageCosts:
     2, 4 … and then every 64 calls.
 
     A stage that is left out because of its cost is not observed, and would be left out for ever after a bad moment.
-    So `skipped` must be told: once 64 calls in a row were left out, each further one counts as one that cost nothing,
-    until the bad moment is less than 1 % of all and the stage is tried again. A stage which is truly too slow is so
-    tried by at most 1 % of requests, as many as a p99 leaves late.
+    So `skipped` must be told: once 99 calls in a row were left out, the stage seems to cost nothing to whoever asks
+    next, which is a trial. When it costs less than what it was left out for, the bad moment is over, and all that was
+    learnt before is forgotten. A stage which is truly too slow is so tried by 1 % of requests, as many as a p99 leaves
+    late.
 
     For one thread; more of them may lose a few observations, and nothing else.
     """
@@ -51,24 +57,21 @@ class StageCosts:
         if cost is None:
             cost = self._costs.setdefault(stage, _Cost())
         if cost.skipped:
-            if cost.skipped > _EVERY:
-                cost.batch = 1  # a trial: what it shows counts at once
+            if cost.skipped >= _TRIAL_AFTER and spent_ms < cost.p99_ms:
+                cost.forget()
             cost.skipped = 0
         self._add(cost, spent_ms)
 
     def skipped(self, stage: str) -> None:
         """A request went on without `stage`, because its p99 did not fit in what was left."""
         cost = self._costs.get(stage)
-        if cost is None:
-            return
-        cost.skipped += 1
-        if cost.skipped > _EVERY:
-            self._add(cost, 0.0)
+        if cost is not None:
+            cost.skipped += 1
 
     def p99_ms(self, stage: str) -> float:
-        """0.0 before anything is known: a stage of unknown cost is started."""
+        """0.0 before anything is known, and for a trial: a stage of unknown cost is started."""
         cost = self._costs.get(stage)
-        return cost.p99_ms if cost is not None else 0.0
+        return cost.p99_ms if cost is not None and cost.skipped < _TRIAL_AFTER else 0.0
 
     def _add(self, cost: _Cost, spent_ms: float) -> None:
         if spent_ms >= _MOST_MS:

@@ -105,7 +105,7 @@ class FaissIndex(ABC):
     ) -> tuple[Floats, Rows]:
         """At most `_CHUNK` queries; those that got too few rows ask once more, of all rows."""
         scores, rows = self._ask(index, queries, k, parameters)
-        if rows[:, -1].min() >= 0:
+        if min(rows[:, -1].tolist()) >= 0:
             return scores, rows
         possible = min(k, self.n_items if allowed is None else allowed.n_allowed)
         short = (rows >= 0).sum(axis=1) < possible

@@ -6,10 +6,11 @@ from collections import deque
 
 from upnext.ingest.served import ServedSlate
 from upnext.ingest.served_slates import ServedSlates
+from upnext.metrics.seldom import Seldom
 
 _WRITE_EVERY_S = 0.1
 _BATCH = 250  # slates in one transaction, during which other processes cannot write
-_log = logging.getLogger(__name__)
+_failures = Seldom(logging.getLogger(__name__))
 
 
 class ServedWriter:
@@ -47,11 +48,9 @@ class ServedWriter:
                 batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
                 try:
                     self._served.put(batch)
-                except Exception:
+                except Exception as error:
                     self.dropped += len(batch)
-                    _log.exception(
-                        "%d served slates could not be kept; the ranker will not learn from them", len(batch)
-                    )
+                    _failures.exception("served slates could not be kept; the ranker will not learn from them", error)
                 else:
                     self.written += len(batch)
 

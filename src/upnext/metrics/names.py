@@ -41,5 +41,11 @@ GAUGES = (
     GaugeName("admission_limit", "Full requests that the workers take on at once.", "livesum"),
     GaugeName("quality_factor", "Quality factor of requests without a known region, of the worst worker.", "livemin"),
     GaugeName("threads_lost", "Threads lost to models that hang.", "livesum"),
+    GaugeName("shortlists_at_hand", "Shortlists in the workers' own memory.", "livesum"),
+    GaugeName("shortlists_bytes", "What they take, about.", "livesum"),
+    GaugeName("shortlists_dropped", "Shortlists that other workers will not find, since too many waited.", "livesum"),
+    GaugeName("shortlists_trusted", "1 while every worker hears of all changes of states, 0 otherwise.", "livemin"),
+    GaugeName("occasions_made", "Shortlists worked out for a pause or the opening of the app.", "livesum"),
+    GaugeName("occasions_dropped", "Such occasions passed over, since nobody had time.", "livesum"),
     GaugeName("release_items", "Items in the release in use.", "livemin"),
 )

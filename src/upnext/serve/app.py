@@ -21,6 +21,7 @@ from upnext.serve.http import Endpoint, Plain, failure_body, unforeseen_body
 from upnext.serve.lookups import Lookups
 from upnext.serve.operations import Operations
 from upnext.serve.people import PeopleEndpoints
+from upnext.serve.rank import Rank
 from upnext.serve.recommend import Recommend
 from upnext.serve.records import RecordEndpoints
 
@@ -76,7 +77,7 @@ def create_app(engine: Engine, metrics: Metrics) -> Starlette:
         hot,
         routes=[
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
-            Route("/v1/rank", Endpoint(recommend.rank), methods=["POST"]),
+            Route("/v1/rank", Endpoint(Rank(engine).rank), methods=["POST"]),
             Route("/v1/items", Endpoint(records.post_items), methods=["POST"]),
             Route("/v1/items/{item_id:path}/similar", Endpoint(lookups.similar), methods=["GET"]),
             Route("/v1/items/{item_id:path}", Endpoint(records.delete_item), methods=["DELETE"]),

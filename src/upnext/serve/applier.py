@@ -1,7 +1,7 @@
 """The session consumer as a worker runs it: states follow the log, and a store out of reach holds nobody up."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,12 +29,16 @@ class StateApplier:
         settings: Settings,
         clock: Clock,
         stepper: Callable[[], SessionStepper | None],
+        moved: Callable[[Iterable[str]], None] = lambda subjects: None,
     ) -> None:
-        """`stepper` gives the session encoder of the release in force; `folder` holds the consumers' locks."""
+        """`stepper` gives the session encoder of the release in force; `folder` holds the consumers' locks.
+
+        `moved` hears whose states were stored, before anybody is told that their events are applied.
+        """
         self._event_log = event_log
         self._settings = settings
         self._clock = clock
-        self._consumer = session_consumer(event_log, store, folder, settings.state, clock, stepper)
+        self._consumer = session_consumer(event_log, store, folder, settings.state, clock, stepper, moved)
         self._rest_until_ms = 0.0
         self._failing = False
         self._offset = 0
@@ -69,10 +73,12 @@ class StateApplier:
     def _catch_up(self, until: int | None, deadline: Deadline, *, wait: bool) -> int:
         try:
             self._offset = self._consumer.catch_up(until, deadline, wait=wait)
-        except UpnextError as error:
+        except Exception as error:  # whatever it is, the events are in the log
             self._rest_until_ms = self._clock.monotonic_ms() + _REST_MS
             if not self._failing:
-                _log.error("states cannot follow the log (%s); events are kept and applied later", error)
+                trace = None if isinstance(error, UpnextError) else error
+                message = "states cannot follow the log (%s); events are kept and applied later"
+                _log.error(message, error, exc_info=trace)
             self._failing = True
         else:
             if self._failing:

@@ -5,13 +5,15 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from upnext.ahead.ahead import Ahead
 from upnext.clock import Clock, Deadline
 from upnext.contracts.gate import GATE_VERSION
 from upnext.errors import ReleaseError, StoreError, UpnextError
+from upnext.features.item_rows import item_tier
 from upnext.funnel.answer import Answer, Slate
 from upnext.funnel.breaker import CircuitBreaker
 from upnext.funnel.guard import shared_guard
@@ -50,14 +52,17 @@ from upnext.serve.warm_up import warm_up
 from upnext.serve.writer import EventWriter
 from upnext.settings import Settings
 from upnext.state.advance import SessionStepper
+from upnext.state.guarded_stepper import GuardedStepper
 from upnext.state.people import People
 from upnext.state.user_state import remember_encoders
 from upnext.store.interface import Store
 from upnext.store.opening import open_store
 
-GUARDED = ("ranker", "retrieval")  # by circuit breakers; reading states has a rest of its own: see `StateReader`
+GUARDED = ("ranker", "retrieval", "store", "session_model")  # by circuit breakers
+_STEP_SLOW_MS = 20.0  # one step of the session encoder, for however many users, takes a tenth of a millisecond
 _JOIN_EVERY_MS = 1_000.0
 _MEASURE_EVERY_MS = 1_000.0
+_STORE_EVERY_MS = 50.0
 _NOTE_EVERY_MS = 10_000.0
 _TRIM_EVERY_MS = 60_000.0
 _LONGEST_ROUND_MS = 200.0  # after which other rounds have their turn
@@ -84,11 +89,13 @@ class Engine:
         *,
         tenant: str = DEFAULT_TENANT,
         guard_file: Path | None = None,
+        changes_file: Path | None = None,
         exhausted: Callable[[], None] = lambda: None,
     ) -> None:
         """Opens stores and log under `home`; no release yet.
 
-        `guard_file`: made by `shared_guard` for all workers of a server; without one this engine has its own.
+        `guard_file` and `changes_file`: made by `shared_guard` and `shared_changes` for all workers of a server;
+        without one this engine has its own.
         `exhausted` hears when so many threads are lost to models that hang that the worker should be replaced.
         """
         self.settings = settings
@@ -96,26 +103,47 @@ class Engine:
         self.tenant = tenant
         self._home = home
         self._metrics = metrics
-        self.store: Store = open_store(home, store_settings_of(tenant, settings.store), clock)
-        self.reader = StateReader(self.store, clock)
+        of_tenant = store_settings_of(tenant, settings.store)
+        self.store: Store = open_store(home, of_tenant, clock)
+        self.breakers = {name: self._breaker(name) for name in GUARDED}
+        self.reader = StateReader(self.store, clock, self.breakers["store"])
         self.event_log: EventLog = RecentLog(LmdbEventLog(home / "log"))
         self.records = Records(home / "records")
         self.items = PostedItems(self.records, lambda: self.live)
         self.dead_letters = DeadLetters(home / "deadletters", settings.dead_letters, clock)
+        budget = settings.budget
+        self.compute = ComputeThread(clock, budget.hard_stop_ms, budget.most_lost, lambda lost: exhausted())
+        self.ahead = Ahead(
+            self.store,
+            of_tenant,
+            settings.ahead,
+            clock,
+            tenant=tenant,
+            changes_file=changes_file,
+            live=lambda: self.live,
+            view=self.reader.view,
+            offer=self.compute.offer,
+            most_ms=budget.full_ms,
+        )
         impressions = settings.impressions
         self.served = ServedSlates(home / "served", impressions, clock, max_bytes=impressions.max_bytes)
         self.served_writer = ServedWriter(self.served, impressions.queue_slates)
         self.people = People(
-            self.event_log, self.store, self.records, self.dead_letters, self.served, self._encoders_in_force
+            self.event_log,
+            self.store,
+            self.records,
+            self.dead_letters,
+            self.served,
+            self._encoders_in_force,
+            self.ahead.changes.mark,
         )
-        budget = settings.budget
-        self.compute = ComputeThread(clock, budget.hard_stop_ms, budget.most_lost, lambda lost: exhausted())
         with nullcontext(guard_file) if guard_file else shared_guard() as guard:
             self.steering = Steering(settings, clock, guard, tenant)
-        self.breakers = {name: CircuitBreaker(name, settings.pressure, clock, self._told) for name in GUARDED}
         self.pressure = Pressure(home, settings.ingest)
         locks = home / "consumers"
-        self.applier = StateApplier(self.event_log, self.store, locks, settings, clock, self._stepper)
+        self.applier = StateApplier(
+            self.event_log, self.store, locks, settings, clock, self._stepper, self.ahead.changes.mark
+        )
         self.joiner = impressions_consumer(self.event_log, self.served, locks, clock)
         self.writer = EventWriter(self.event_log, self.dead_letters.append, self.applier.apply, settings.ingest)
         self._releases = Releases(home)
@@ -128,6 +156,7 @@ class Engine:
                 Round("following the log", settings.trends.follow_ms, self.applier.follow),
                 Round("putting back healed vectors", settings.trends.follow_ms, self.reader.put_back),
                 Round("noting encoders", _NOTE_EVERY_MS, self._note_encoders),
+                Round("storing shortlists", _STORE_EVERY_MS, self.ahead.shortlists.write),
                 Round("taking in posted items", settings.items.follow_ms, self.items.follow),
                 Round("joining slates to outcomes", _JOIN_EVERY_MS, self._join),
                 Round("measuring", _MEASURE_EVERY_MS, self._measure),
@@ -175,14 +204,26 @@ class Engine:
         self.served_writer.close()
         self.compute.close()
         self.steering.close()
+        self.ahead.close()
         self.applier.close()
         self.joiner.close()
         for part in (self.served, self.dead_letters, self.records, self.event_log, self.store):
             part.close()
 
     def answer(self, live: Live, request: SlateRequest, answer: Answer, deadline: Deadline) -> None:
-        """Takes one answer through the funnel; for the compute thread."""
-        live.funnel.run(request, answer, lambda until: self.reader.view(live, request.subject, until), deadline)
+        """Takes one answer through the funnel, unless the store holds a shortlist; for the compute thread.
+
+        In a store of this machine it was looked for already: see `Shortlists.find`.
+        """
+        shortlists = self.ahead.shortlists
+        beside = {} if shortlists.local else shortlists.beside(request.subject)
+        live.funnel.run(
+            request,
+            answer,
+            lambda until: self.reader.view(live, request.subject, until, beside),
+            deadline,
+            lambda answer: shortlists.take_beside(live, request, answer, beside),
+        )
 
     def finish(self, live: Live, request: SlateRequest, answer: Answer) -> Slate:
         """The slate of what the answer holds at its deadline.
@@ -223,10 +264,13 @@ class Engine:
 
     def _open_release(self) -> None:
         release = self._releases.open_active()
-        live = open_live(release, self.settings, self.clock)
-        if isinstance(ranker := live.funnel.ranker, GraphRanker):
+        tier = item_tier(self.store, self.settings.items)
+        live = open_live(release, self.settings, self.clock, tier=tier)
+        if isinstance(ranker := live.funnel.ranker, GraphRanker) and tier is None:  # else it would be the store's time
             n, most = self.settings.retrieval.candidates, self.settings.ranking.chunk
             live.funnel.ranker = ranker.with_chunk(measured_chunk(ranker, n, most=most))
+        if live.stepper:
+            live = replace(live, steps=GuardedStepper(live.stepper, self.breakers["session_model"], self.clock))
         live.funnel.stages = Stages(StageCosts(self.settings.pressure), self.breakers)
         self.items.bring_up_to_date(live)  # before the crowd, which counts only items that have a row
         follower = CrowdFollower(live, self.event_log, self._home / "crowd", self.settings.trends, self.clock)
@@ -238,6 +282,13 @@ class Engine:
         if before:
             before.follower.close()
         _log.info("release %s is in force", live.release_id)
+
+    def _breaker(self, name: str) -> CircuitBreaker:
+        settings = self.settings
+        # A read takes far less than the most it may: half of that is slow.
+        slow_ms = {"store": settings.store.timeout_ms / 2, "session_model": _STEP_SLOW_MS}.get(name)
+        hung_ms = settings.budget.hard_stop_ms
+        return CircuitBreaker(name, settings.pressure, self.clock, self._told, slow_ms=slow_ms, hung_ms=hung_ms)
 
     def _join(self) -> None:
         self.joiner.catch_up(deadline=Deadline.after(self.clock, _LONGEST_ROUND_MS), wait=False)
@@ -252,7 +303,9 @@ class Engine:
         self._metrics.count_breaker(name, after)
 
     def _stepper(self) -> SessionStepper | None:
-        return self.in_force.live.stepper if self.in_force else None
+        """For the thread that applies events: requests find out whether a session encoder that hung is well again."""
+        steps = self.in_force.live.steps if self.in_force else None
+        return steps.never_probing() if isinstance(steps, GuardedStepper) else steps
 
     def _read_seen(self, live: Live, subject: str, answer: Answer) -> None:
         try:

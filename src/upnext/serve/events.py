@@ -43,7 +43,9 @@ class Events:
         if admitted.records or letters:
             written = await engine.writer.write(admitted.records, letters)
         metrics.count_ingested(written.accepted, written.duplicates, admitted.withheld)
-        if not written.applied:
+        if written.applied:
+            engine.ahead.occasions.note(admitted.records)
+        else:
             metrics.count_degraded("state", "not_applied")
         metrics.observe_stage("events", engine.clock.monotonic_ms() - begin_ms)
         rejected = rejected_parts(admitted.refused, metrics)

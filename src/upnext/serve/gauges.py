@@ -28,6 +28,13 @@ def set_gauges(engine: "Engine", metrics: Metrics, lag_events: int) -> None:
     gauge("admission_limit", engine.steering.admission.limit)
     gauge("quality_factor", engine.steering.quality.of(f"{engine.tenant}/"))
     gauge("threads_lost", engine.compute.lost)
+    shortlists, occasions = engine.ahead.shortlists, engine.ahead.occasions
+    gauge("shortlists_at_hand", len(shortlists.l1))
+    gauge("shortlists_bytes", shortlists.l1.size_bytes)
+    gauge("shortlists_dropped", shortlists.dropped)
+    gauge("shortlists_trusted", float(engine.ahead.feed.trusted))
+    gauge("occasions_made", occasions.made)
+    gauge("occasions_dropped", occasions.dropped)
     if in_force := engine.in_force:
         live = in_force.live
         gauge("crowd_lag_events", max(last - in_force.follower.sequence, 0))

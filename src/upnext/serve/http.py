@@ -11,6 +11,7 @@ import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from upnext.errors import Overloaded, RequestError, StoreError, UpnextError
+from upnext.serve.disconnect import CALLER, Caller
 from upnext.serve.messages import ErrorBody, ErrorResponse
 
 Handler = Callable[[Scope, Receive], Awaitable[Any]]
@@ -37,6 +38,13 @@ class Endpoint:
         self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller: Caller | None = scope.get(CALLER)
+        if caller is None:
+            await self._answer(scope, receive, send)
+        else:
+            await caller.wait_for(self._answer(scope, receive, send))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         status, retry_after_s = 200, None
         try:
             body = _encoder.encode(await self._handler(scope, receive))

@@ -75,6 +75,7 @@ class RecommendResponse(msgspec.Struct, kw_only=True):
     items: list[SlateItem]
     tier: str
     route: str
+    route_why: str
     exit: str
     degraded: list[DegradedStage]
     release: str
@@ -164,6 +165,7 @@ class UserExport(msgspec.Struct, kw_only=True):
     events: list[dict[str, Any]]
     slates: list[dict[str, Any]]
     dead_letters: list[dict[str, Any]]
+    shortlists: list[dict[str, Any]]
 
 
 class UserErased(msgspec.Struct, kw_only=True):

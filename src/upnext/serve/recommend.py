@@ -1,43 +1,32 @@
-"""POST /v1/recommend and /v1/rank: from the wire to the funnel and back, inside the deadline."""
+"""POST /v1/recommend: from the wire to a shortlist or the funnel and back, inside the deadline."""
 
-import logging
-from typing import Any
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from starlette.types import Receive, Scope
 
+from upnext.ahead.making import answer_of, is_enough, region_of, shared
+from upnext.ahead.single_flight import SingleFlight
 from upnext.clock import Deadline
 from upnext.domain.identity import keys_of, subject_of
 from upnext.errors import RequestError, StoreError
-from upnext.features.signals import signals_of
 from upnext.features.spec import SOURCE_BIT, SOURCES
-from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer, Slate
 from upnext.funnel.live import Live
-from upnext.funnel.request import SlateRequest
+from upnext.funnel.request import SlateRequest, known_names
+from upnext.funnel.route import LIVE_SHORT
 from upnext.metrics.recorder import Metrics
 from upnext.serve.engine import Engine
 from upnext.serve.http import failure, new_request_id, read_body
-from upnext.serve.messages import (
-    DegradedStage,
-    RankedItem,
-    RankRequest,
-    RankResponse,
-    RecommendRequest,
-    RecommendResponse,
-    SlateItem,
-    decoded,
-)
+from upnext.serve.messages import DegradedStage, RecommendRequest, RecommendResponse, SlateItem, decoded
 from upnext.serve.steering import Course
 from upnext.settings import Settings
 
-_log = logging.getLogger(__name__)
 _NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 _SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(256)]
-_recommend_decoder = msgspec.json.Decoder(RecommendRequest)
-_rank_decoder = msgspec.json.Decoder(RankRequest)
+_decoder = msgspec.json.Decoder(RecommendRequest)
 
 
 def live_or_503(engine: Engine) -> Live:
@@ -48,45 +37,119 @@ def live_or_503(engine: Engine) -> Live:
     return live
 
 
+def check_budget(asked_ms: float | None, settings: Settings) -> None:
+    """Raises `RequestError` for a budget past the contract."""
+    if asked_ms is not None and asked_ms > settings.budget.contract_ms:
+        raise RequestError(f"budget_ms is at most {settings.budget.contract_ms:g}; ask for less", path="$.budget_ms")
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One request under way."""
+
+    body: RecommendRequest
+    live: Live
+    begin_ms: float  # on the monotonic clock
+    request_id: str
+    request: SlateRequest
+    why: str = "absent"  # there is no shortlist to answer it from
+
+
 class Recommend:
-    """Slates."""
+    """Slates: from what is at hand, from what another request is at for the same user, or from the funnel."""
 
     def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._flights: SingleFlight[Answer] = SingleFlight()
 
     async def recommend(self, scope: Scope, receive: Receive) -> RecommendResponse:
         """The best slate that the budget allows; at the deadline, what the answer holds."""
         engine = self._engine
         begin_ms = engine.clock.monotonic_ms()
         live = live_or_503(engine)
-        body = decoded(_recommend_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
+        body = decoded(_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
         engine.items.heed(live)
-        _check_k(body.k, engine.settings)
-        asked_ms = _asked_ms(body.budget_ms, engine.settings)
-        course = engine.steering.begin(body.context.region, live.funnel.catalog.regions, body.surface, asked_ms)
+        _check(body, engine.settings)
+        quality = engine.steering.quality_of(body.context.region, live.funnel.catalog.regions)
+        asked = _Asked(body, live, begin_ms, new_request_id(), _slate_request(body, live, quality))
+        answer = self._at_hand(asked) or await self._shared(asked) or await self._worked_out(asked)
+        return self._response(asked, answer)
+
+    def _at_hand(self, asked: _Asked) -> Answer | None:
+        """The answer from a shortlist that can be had in microseconds; None where there is none, or too short a one."""
+        engine, live, request = self._engine, asked.live, asked.request
         try:
-            response, waited_ms = await self._answered(body, live, course, begin_ms)
+            route, at_hand = engine.ahead.shortlists.find(live, request)
+        except StoreError:  # whoever reads states tells of it
+            return None
+        asked.why = route.why
+        if at_hand is None:
+            return None
+        if not is_enough(at_hand.shortlist, request):
+            asked.why = LIVE_SHORT.why
+            return None
+        begin_ms = engine.clock.monotonic_ms()
+        answer = answer_of(
+            at_hand.shortlist, live.funnel.popular(), at_hand.seen_rows, at_hand.state_version, route
+        )  # fmt: skip
+        answer.slate = live.funnel.finish(request, answer)
+        answer.timing_ms["reranking"] = engine.clock.monotonic_ms() - begin_ms
+        return answer
+
+    async def _shared(self, asked: _Asked) -> Answer | None:
+        """The answer that another request for the same gets, as far as it is within this one's time; None: none is."""
+        flight = self._flights.under_way(_flight_key(asked))
+        if flight is None:
+            return None
+        engine = self._engine
+        budget_ms = engine.steering.budget_ms(asked.body.surface, asked.body.budget_ms)
+        deadline = Deadline(engine.clock, asked.begin_ms + budget_ms)
+        landed = await flight.landed(deadline.left_ms())
+        if landed and flight.value.slate is None:  # its client went away, or it failed
+            return None
+        answer = shared(flight.value)
+        if not landed:
+            answer.degrade("funnel", "deadline")
+        answer.slate = engine.finish(asked.live, asked.request, answer)
+        answer.timing_ms["queue"] = engine.clock.monotonic_ms() - asked.begin_ms
+        return answer
+
+    async def _worked_out(self, asked: _Asked) -> Answer:
+        """The answer from the funnel, as far as load and time allow."""
+        engine, body, live = self._engine, asked.body, asked.live
+        course = engine.steering.begin(
+            body.context.region, live.funnel.catalog.regions, body.surface, body.budget_ms
+        )  # fmt: skip
+        request = asked.request if course.most == "full" else replace(asked.request, most=course.most)
+        answer = Answer(live.funnel.popular(), capture=body.consent and engine.served.keeps(asked.request_id))
+        answer.why = asked.why
+        if course.why:
+            answer.degrade("funnel", course.why)
+        key = _flight_key(asked)
+        leads = course.most == "full" and not len(request.exclude_rows) and self._flights.under_way(key) is None
+        if leads:
+            self._flights.begin(key, answer)
+        try:
+            await self._computed(asked, request, answer, course)
         except BaseException:
             engine.steering.give_up(course)
             raise
-        engine.steering.finish(course, waited_ms, response.timing_ms["total"])
-        return response
+        finally:
+            if leads:
+                self._flights.end(key)
+        total_ms = engine.clock.monotonic_ms() - asked.begin_ms
+        engine.steering.finish(course, answer.timing_ms.get("queue", total_ms if course.inside else 0.0), total_ms)
+        return answer
 
-    async def _answered(
-        self, body: RecommendRequest, live: Live, course: Course, begin_ms: float
-    ) -> tuple[RecommendResponse, float]:
-        """The response, and how long its work waited for the compute thread."""
-        engine = self._engine
-        deadline = Deadline(engine.clock, begin_ms + course.budget_ms)
-        request = _slate_request(body, live, course)
-        request_id = new_request_id()
-        answer = Answer(live.funnel.popular(), capture=body.consent and engine.served.keeps(request_id))
-        if course.why:
-            answer.degrade("funnel", course.why)
+    async def _computed(self, asked: _Asked, request: SlateRequest, answer: Answer, course: Course) -> None:
+        """Takes `answer` through the funnel, in the compute thread, until its slate is there or its time is over."""
+        engine, live = self._engine, asked.live
+        deadline = Deadline(engine.clock, asked.begin_ms + course.budget_ms)
+        change = engine.ahead.shortlists.change_of(request.subject)
 
         def job() -> None:
-            answer.timing_ms["queue"] = engine.clock.monotonic_ms() - begin_ms
+            answer.timing_ms["queue"] = engine.clock.monotonic_ms() - asked.begin_ms
             engine.answer(live, request, answer, deadline)
 
         def given_up(spent_ms: float) -> None:
@@ -95,98 +158,61 @@ class Recommend:
         # What is popular, with the rules applied, is made here and now: the compute thread has enough to do.
         if course.most != "popular" and not await engine.compute.run(job, deadline, given_up):
             answer.degrade("funnel", "deadline")
-        slate = answer.slate or engine.finish(live, request, answer)
-        total_ms = engine.clock.monotonic_ms() - begin_ms
-        timing = {**answer.timing_ms, "total": total_ms}
+        if answer.slate is None:
+            answer.slate = engine.finish(live, request, answer)
+        elif answer.shortlist is not None:
+            engine.ahead.shortlists.take_in(request, answer.shortlist, answer, change)
+        else:
+            engine.ahead.shortlists.keep(live, request, answer, change)
+
+    def _response(self, asked: _Asked, answer: Answer) -> RecommendResponse:
+        engine, live, slate = self._engine, asked.live, answer.slate
+        assert slate is not None
+        timing = {**answer.timing_ms, "total": engine.clock.monotonic_ms() - asked.begin_ms}
         self._count(slate.tier, timing, answer)
-        items = items_of(slate, live, body.explain)
-        if answer.capture:
-            engine.keep_slate(live, request, answer, slate, request_id, [item.item_id for item in items])
-        response = RecommendResponse(
-            request_id=request_id,
+        items = items_of(slate, live, asked.body.explain)
+        if asked.body.consent and engine.served.keeps(asked.request_id):
+            item_ids = [item.item_id for item in items]
+            engine.keep_slate(live, asked.request, answer, slate, asked.request_id, item_ids)
+        return RecommendResponse(
+            request_id=asked.request_id,
             items=items,
             tier=slate.tier,
-            route="live",
+            route=answer.route,
+            route_why=answer.why,
             exit=answer.exit if slate.tier == "full" else "",
             degraded=[DegradedStage(each.stage, each.why) for each in answer.degraded],
             release=live.release_id,
             state_version=answer.state_version,
             timing_ms={stage: round(ms, 3) for stage, ms in timing.items()},
         )
-        return response, answer.timing_ms.get("queue", total_ms if course.inside else 0.0)
 
     def _count(self, tier: str, timing: dict[str, float], answer: Answer) -> None:
-        self._metrics.count_request(tier, "live")
+        self._metrics.count_request(tier, answer.route)
         for stage, ms in timing.items():
             self._metrics.observe_stage(stage, ms)
         for each in answer.degraded:
             self._metrics.count_degraded(each.stage, each.why)
 
-    async def rank(self, scope: Scope, receive: Receive) -> RankResponse:
-        """The caller's items in the ranker's order; at the deadline, in the caller's."""
-        engine = self._engine
-        begin_ms = engine.clock.monotonic_ms()
-        live = live_or_503(engine)
-        body = decoded(_rank_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
-        budget_ms = _asked_ms(body.budget_ms, engine.settings) or engine.settings.budget.full_ms
-        deadline = Deadline(engine.clock, begin_ms + budget_ms)
-        engine.items.heed(live)
-        item_ids = list(dict.fromkeys(body.items))
-        subject = subject_of(body.user_id, body.session_id) if body.consent else None
-        all_rows = live.funnel.catalog.rows_of(keys_of(item_ids))
-        known = np.flatnonzero((all_rows >= 0) & live.funnel.reranker.allowed.take(all_rows, mode="clip"))
-        scores = np.linspace(1.0, 0.0, len(known), endpoint=False, dtype=np.float32)
-        ranked: list[Any] = []
 
-        def job() -> None:
-            funnel, view = live.funnel, _view_or_nobody(engine, live, subject, deadline)
-            signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
-            sources = np.zeros(len(known), np.uint8)  # the caller's, not any source's
-            ranked.append(funnel.score(view, signals, all_rows[known], sources))
-
-        if live.funnel.ranker is not None and len(known) > 0:
-            try:
-                await engine.compute.run(job, deadline)
-            except Exception:
-                _log.exception("the ranker failed; the caller's items stay in the caller's order")
-        reached = bool(ranked) and bool(np.isfinite(ranked[0]).all())
-        if reached:
-            scores = ranked[0]
-        order, ranked_places = np.argsort(-scores, kind="stable"), set(known.tolist())
-        return RankResponse(
-            request_id=new_request_id(),
-            items=[RankedItem(item_id=item_ids[known[at]], score=float(scores[at])) for at in order.tolist()],
-            unknown=[item_id for at, item_id in enumerate(item_ids) if at not in ranked_places],
-            tier="full" if reached else "popular",
-            release=live.release_id,
-            timing_ms={"total": round(engine.clock.monotonic_ms() - begin_ms, 3)},
-        )
+def _flight_key(asked: _Asked) -> tuple[str | None, str, tuple[str, ...], str]:
+    request = asked.request
+    return request.subject, request.region, request.genres, request.mode
 
 
-def _view_or_nobody(engine: Engine, live: Live, subject: str | None, deadline: Deadline) -> UserView:
-    """What is known of a subject, or of nobody while states are out of reach."""
-    try:
-        return engine.reader.view(live, subject, deadline)
-    except StoreError:
-        return UserView()
-
-
-def _asked_ms(asked: float | None, settings: Settings) -> float | None:
-    if asked is not None and asked > settings.budget.contract_ms:
-        raise RequestError(f"budget_ms is at most {settings.budget.contract_ms:g}; ask for less", path="$.budget_ms")
-    return asked
-
-
-def _check_k(k: int, settings: Settings) -> None:
-    if k > settings.serve.max_k:
+def _check(body: RecommendRequest, settings: Settings) -> None:
+    check_budget(body.budget_ms, settings)
+    if body.k > settings.serve.max_k:
         raise RequestError(f"k is at most {settings.serve.max_k}; ask for less", path="$.k")
 
 
-def _slate_request(body: RecommendRequest, live: Live, course: Course) -> SlateRequest:
+def _slate_request(body: RecommendRequest, live: Live, quality: float) -> SlateRequest:
     catalog = live.funnel.catalog
     excluded = catalog.rows_of(keys_of(body.exclude)) if body.exclude else _NO_ROWS
-    allowed = None
-    if body.filters.genres or (body.context.region is not None and catalog.regions):
+    region, genres, allowed = "", known_names(body.filters.genres, catalog.genres), None
+    if body.context.region is not None:
+        region = region_of(body.context.region, catalog)
+    if genres or region:
         allowed = catalog.allowed(genres=body.filters.genres, region=body.context.region)
     return SlateRequest(
         subject=subject_of(body.user_id, body.session_id) if body.consent else None,
@@ -195,8 +221,9 @@ def _slate_request(body: RecommendRequest, live: Live, course: Course) -> SlateR
         mode=body.context.mode,
         exclude_rows=excluded[excluded >= 0],
         allowed=allowed,
-        quality=course.quality,
-        most=course.most,
+        region=region,
+        genres=genres,
+        quality=quality,
     )
 
 

@@ -3,7 +3,9 @@
 import logging
 import os
 import signal
-from contextlib import nullcontext
+import socket
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -13,13 +15,17 @@ from starlette.types import ASGIApp
 from upnext.clock import SystemClock
 from upnext.funnel.guard import shared_guard
 from upnext.metrics.workers import share_between_workers
+from upnext.serve.accept import WorkerCounts, shared_counts
 from upnext.serve.access import check_listen
 from upnext.serve.keys import KEYS_FILE, Keys
 from upnext.serve.rate_limit import shared_limits
-from upnext.settings import Settings
+from upnext.serve.supervisor import Supervisor
+from upnext.serve.worker import WorkerServer
+from upnext.settings import ServeSettings, Settings
+from upnext.state.changes import shared_changes
 
 _HOME, _SETTINGS, _LIMITS = "_UPNEXT_WORKER_HOME", "_UPNEXT_WORKER_SETTINGS", "_UPNEXT_WORKER_LIMITS"
-_GUARD = "_UPNEXT_WORKER_GUARD"
+_GUARD, _CHANGES, _COUNTS = "_UPNEXT_WORKER_GUARD", "_UPNEXT_WORKER_CHANGES", "_UPNEXT_WORKER_COUNTS"
 _log = logging.getLogger(__name__)
 # One thread in every native library of a worker: the workers are the parallelism.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -28,7 +34,8 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def run_server(home: Path, settings: Settings) -> None:
     """Serves until told to stop (SIGINT, SIGTERM); workers that die are started again.
 
-    Raises `SettingsError` when it would listen beyond this machine without a single key.
+    Raises `SettingsError` when it would listen beyond this machine without a single key, and `SystemExit` when it
+    cannot start.
     """
     serve = settings.serve
     check_listen(serve.host, Keys(home / KEYS_FILE, SystemClock()))
@@ -37,25 +44,57 @@ def run_server(home: Path, settings: Settings) -> None:
     os.environ[_HOME] = str(home.resolve())
     os.environ[_SETTINGS] = msgspec.json.encode(settings).decode()
     several = serve.workers > 1
-    with shared_limits() as limits, shared_guard() as guard, share_between_workers() if several else nullcontext():
-        os.environ[_LIMITS], os.environ[_GUARD] = str(limits), str(guard)
-        uvicorn.run(
-            "upnext.serve.server:worker_app",
-            factory=True,
-            host=serve.host,
-            port=serve.port,
-            workers=serve.workers,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=10,
-        )
+    with ExitStack() as shared:
+        for variable, made in ((_LIMITS, shared_limits), (_GUARD, shared_guard), (_CHANGES, shared_changes)):
+            os.environ[variable] = str(shared.enter_context(made()))
+        if several:
+            shared.enter_context(share_between_workers())
+        listener = shared.enter_context(_config(serve).bind_socket())
+        status = _run_workers(listener, serve.workers) if several else _run_here(listener, serve)
+    if status:
+        sys.exit(status)
+
+
+def _run_workers(listener: socket.socket, n_workers: int) -> int:
+    with shared_counts() as path:
+        os.environ[_COUNTS] = str(path)
+        counts = WorkerCounts(path, SystemClock())
+        try:
+            return Supervisor(run_worker, listener, n_workers, counts).run()
+        finally:
+            counts.close()
+
+
+def _run_here(listener: socket.socket, serve: ServeSettings) -> int:
+    server = WorkerServer(_config(serve))
+    server.run([listener])
+    return 0 if server.started else uvicorn.config.STARTUP_FAILURE
+
+
+def run_worker(listener: socket.socket) -> None:
+    """One of several worker processes, from what `run_server` left in the environment."""
+    settings = msgspec.json.decode(os.environ[_SETTINGS], type=Settings)
+    counts = WorkerCounts(Path(os.environ[_COUNTS]), SystemClock())
+    WorkerServer(_config(settings.serve), counts).run([listener])
+
+
+def _config(serve: ServeSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        "upnext.serve.server:worker_app",
+        factory=True,
+        host=serve.host,
+        port=serve.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=serve.keep_alive_s,
+    )
 
 
 def worker_app() -> ASGIApp:
@@ -71,14 +110,16 @@ def worker_app() -> ASGIApp:
     home, clock, metrics = Path(os.environ[_HOME]), SystemClock(), Metrics()
     keys = Keys(home / KEYS_FILE, clock)
     check_listen(settings.serve.host, keys)  # once more: a worker may start long after the server
-    guard = Path(os.environ[_GUARD])
+    guard, changes = Path(os.environ[_GUARD]), Path(os.environ[_CHANGES])
     exhausted = _end_worker if settings.serve.workers > 1 else _stay
-    apps = {
-        tenant: create_app(
-            Engine(folder, settings, clock, metrics, tenant=tenant, guard_file=guard, exhausted=exhausted), metrics
+
+    def app_of(tenant: str, folder: Path) -> ASGIApp:
+        shared = {"guard_file": guard, "changes_file": changes}
+        return create_app(
+            Engine(folder, settings, clock, metrics, tenant=tenant, exhausted=exhausted, **shared), metrics
         )
-        for tenant, folder in tenants_of(home).items()
-    }
+
+    apps = {tenant: app_of(tenant, folder) for tenant, folder in tenants_of(home).items()}
     limiter = RateLimiter(Path(os.environ[_LIMITS]), clock)
     return Gateway(apps, keys, limiter, metrics.count_refused)
 

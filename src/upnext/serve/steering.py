@@ -45,14 +45,22 @@ class Steering:
 
     def begin(self, region: str | None, known: Collection[str], surface: str, asked_ms: float | None) -> Course:
         """The course of a request; `finish` or `give_up` must follow. Regions not `known` are steered as one."""
-        region = f"{self._tenant}/{region if region in known else ''}"
-        budget_ms = asked_ms or self._budget.surfaces.get(surface, self._budget.full_ms)
+        region = self._name_of(region, known)
+        budget_ms = self.budget_ms(surface, asked_ms)
         quality = self.quality.of(region)
         if self.guard.is_on(region):
             return self._lower(region, "guard", quality, budget_ms)
         if self.admission.enter():
             return Course(region, "full", None, quality, budget_ms, self.admission)
         return self._lower(region, "admission", quality, budget_ms)
+
+    def quality_of(self, region: str | None, known: Collection[str]) -> float:
+        """By how much the work of a request of `region` is scaled now."""
+        return self.quality.of(self._name_of(region, known))
+
+    def budget_ms(self, surface: str, asked_ms: float | None) -> float:
+        """What a request may take: what it asks for, else what its surface is given."""
+        return asked_ms or self._budget.surfaces.get(surface, self._budget.full_ms)
 
     def finish(self, course: Course, waited_ms: float, total_ms: float) -> None:
         """Learns from a request that was answered after `total_ms`, `waited_ms` of them for the compute thread.
@@ -70,12 +78,15 @@ class Steering:
         if course.inside:
             course.inside.cancel()
 
+    def _name_of(self, region: str | None, known: Collection[str]) -> str:
+        return f"{self._tenant}/{region if region in known else ''}"
+
     def _lower(self, region: str, why: str, quality: float, budget_ms: float) -> Course:
         """The fast tier as long as there is room for that, else what is popular, which takes no compute thread."""
         fast_ms = min(budget_ms, self._budget.fast_ms)
         if self._fast.enter():
             return Course(region, "fast", why, quality, fast_ms, self._fast)
-        return Course(region, "popular", why, quality, fast_ms, None)
+        return Course(region, "popular", why, quality, min(budget_ms, self._budget.popular_ms), None)
 
     async def share_guard(self, store: Store, known: Collection[str]) -> None:
         """Tells other machines on the same store of regions under guard here, and heeds theirs. Raises `StoreError`."""

@@ -12,6 +12,7 @@ from upnext.domain.identity import subject_of
 from upnext.errors import StoreError
 from upnext.settings import StateSettings
 from upnext.state.advance import SessionStepper, advance, due_steps, stepped
+from upnext.state.guarded_stepper import NoStep
 from upnext.state.user_state import PackedState, UserState, UserVectors, state_key, vectors_key
 from upnext.store.interface import Store, Values
 
@@ -27,6 +28,7 @@ class _Move(NamedTuple):
     read: Values
     after: bytes  # the packed state
     vectors_due: tuple[UserVectors | None, int, int, list[int]]  # arguments of `due_steps`
+    anew: bool  # the state began anew, so that vectors made before are not to be continued
 
 
 def apply_events(
@@ -41,10 +43,10 @@ def apply_events(
 
     An event that a state has applied already is passed over, so events may be delivered again: but each user's in
     order, none left out. A state of another `generation` lacks events that a store has lost, and begins anew, as its
-    events are delivered from the first. Without consent nothing is kept. Without a `stepper` the facts advance and
-    vectors lag behind until they are next read. A user whose record cannot be read is left as they are, and logged:
-    one damaged record must not hold up everybody. Raises what the store raises; then some users may have moved and
-    others not.
+    events are delivered from the first. Without consent nothing is kept. Without a `stepper`, and while it
+    raises `NoStep`, the facts advance and vectors lag behind until they are next read. A user whose record cannot be
+    read is left as they are, and logged: one damaged record must not hold up everybody. Raises what the store raises;
+    then some users may have moved and others not.
     """
     pending: dict[str, list[Numbered]] = {}
     for numbered in events:
@@ -76,11 +78,20 @@ def _apply_once(
             moves.append(_move(subject, groups[at], values, pending[subject], settings, generation))
         except StoreError:
             _log.exception("%d events of %s are not applied", len(pending[subject]), subject)
-    vectors = stepped([due_steps(*move.vectors_due) for move in moves], stepper) if stepper else []
-    packed = [[each.pack()] for each in vectors] if stepper else [[]] * len(moves)
+    packed: list[list[bytes | None]] = _stepped_all(moves, stepper) if stepper else [[]] * len(moves)
     after = [[move.after, *rest] for move, rest in zip(moves, packed, strict=True)]
-    swapped = store.swap_many([move.keys for move in moves], [move.read for move in moves], after, deadline)
+    keys = [move.keys[: len(values)] for move, values in zip(moves, after, strict=True)]
+    expected = [move.read[: len(values)] for move, values in zip(moves, after, strict=True)]
+    swapped = store.swap_many(keys, expected, after, deadline)
     return {move.subject: pending[move.subject] for move, done in zip(moves, swapped, strict=True) if not done}
+
+
+def _stepped_all(moves: Sequence[_Move], stepper: SessionStepper) -> list[list[bytes | None]]:
+    """What goes under each user's second key, their vectors: nothing, so that they lag, while there is no step."""
+    try:
+        return [[each.pack()] for each in stepped([due_steps(*move.vectors_due) for move in moves], stepper)]
+    except NoStep:
+        return [[None] if move.anew else [] for move in moves]
 
 
 class Healed(NamedTuple):
@@ -101,7 +112,9 @@ def read_user(
     """State and vectors of one user in one read.
 
     Vectors that lag behind the state step over what they lack; absent ones are made from the recent events. `healed`
-    hears of them, to put them back when nobody waits. Without a `stepper`, or for a user without state, None.
+    hears of them, to put them back when nobody waits. While the `stepper` raises `NoStep`, vectors are as they are:
+    their `state_version` tells that they lag, and where there are none they are empty ones. None without a `stepper`,
+    and for a user without state.
     """
     keys = _keys(subject, stepper)
     read = store.get_many(keys, deadline)
@@ -112,7 +125,10 @@ def read_user(
     if read[0] is None or (vectors is not None and vectors.state_version == state.state_version):
         return state, vectors
     due = due_steps(vectors, state.state_version, state.n_interactions, state.recent_keys.tolist())
-    vectors = stepped([due], stepper)[0]
+    try:
+        vectors = stepped([due], stepper)[0]
+    except NoStep:
+        return state, vectors or UserVectors()
     healed(Healed(keys, read, vectors))
     return state, vectors
 
@@ -136,7 +152,8 @@ def _move(
     state = PackedState.unpack(read[0])
     vectors_too = len(read) > 1
     vectors = UserVectors.unpack(read[1]) if vectors_too else None
-    if state.generation != generation:
+    anew = state.generation != generation
+    if anew:
         state, vectors = PackedState.unpack(None), None
         state.generation = generation
     item_keys = np.frombuffer(state.recent_keys, np.uint64).tolist() if vectors_too else []
@@ -147,4 +164,4 @@ def _move(
             if chosen is not None:
                 item_keys.append(chosen)
     due = (vectors, state.state_version, state.n_interactions, item_keys)
-    return _Move(subject, keys, read, state.pack(), due)
+    return _Move(subject, keys, read, state.pack(), due, anew)

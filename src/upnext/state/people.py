@@ -1,6 +1,6 @@
 """All that is kept of one person, wherever it is kept: shown, and erased; knows nothing of who asks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from upnext.ingest.records import Records
 from upnext.ingest.served import JoinedSlate
 from upnext.ingest.served_slates import ServedSlates
 from upnext.state.session_consumer import SESSION
+from upnext.state.shortlist import Shortlist, shortlist_key
 from upnext.state.user_state import UserState, UserVectors, known_encoders, state_key, vectors_key
 from upnext.store.interface import Store
 
@@ -35,6 +36,7 @@ class Known:
     events: list[tuple[int, Event]]  # in the order of the log
     slates: list[JoinedSlate]
     dead_letters: list[DeadLetter]
+    shortlists: dict[str, Shortlist]  # by subject; what was worked out to answer their next request
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def document(known: Known, name_of: Callable[[int], str | None] = lambda key: No
         "events": [{"sequence": number, **_named(event)} for number, event in known.events],
         "slates": [_slate(joined) for joined in known.slates],
         "dead_letters": [msgspec.to_builtins(view(letter)) for letter in known.dead_letters],
+        "shortlists": [_shortlist(subject, held) for subject, held in known.shortlists.items()],
     }
 
 
@@ -70,6 +73,7 @@ class People:
     dead_letters: DeadLetters
     served: ServedSlates
     encoders_in_force: Callable[[], Sequence[str]] = tuple  # beside those that the store knows of
+    moved: Callable[[Iterable[str]], None] = lambda subjects: None  # hears whose states were stored
 
     def known(self, user_id: str, deadline: Deadline) -> Known:
         """All of it. Takes milliseconds, and longer where dead letters are many. Raises `StoreError`."""
@@ -81,6 +85,7 @@ class People:
             events=sorted(numbered for subject in subjects for numbered in self._events(subject)),
             slates=[slate for subject in subjects for slate in self.served.of_subject(subject)],
             dead_letters=self.dead_letters.mentioning([user_id]),
+            shortlists=self._shortlists(subjects, deadline),
         )
 
     def erase(self, user_id: str, deadline: Deadline) -> Erased:
@@ -122,6 +127,11 @@ class People:
                 found[subject] = state, {name: each for name, each in held.items() if each}
         return found
 
+    def _shortlists(self, subjects: Sequence[str], deadline: Deadline) -> dict[str, Shortlist]:
+        found = self.store.get_many([shortlist_key(subject) for subject in subjects], deadline)
+        held = {subject: Shortlist.unpack(raw) for subject, raw in zip(subjects, found, strict=True)}
+        return {subject: shortlist for subject, shortlist in held.items() if shortlist is not None}
+
     def _encoders(self, deadline: Deadline) -> list[str]:
         return list(dict.fromkeys([*known_encoders(self.store, deadline), *self.encoders_in_force()]))
 
@@ -135,7 +145,8 @@ class People:
             before = self.store.get_many([state_key(subject)], deadline)[0]
             states += UserState.unpack(before).state_version > 0
             self.store.put_many([(state_key(subject), mark)], deadline, ttl_ms=_MARK_MS)
-            self.store.delete_many(vectors, deadline)
+            self.store.delete_many([*vectors, shortlist_key(subject)], deadline)
+        self.moved(subjects)
         return states
 
 
@@ -158,6 +169,12 @@ def _state(
             for name, each in vectors.items()
         },
     }
+
+
+def _shortlist(subject: str, shortlist: Shortlist) -> dict[str, Any]:
+    """Rows mean nothing outside their release, so it is told what there is and not which items."""
+    names = ("release", "made_ms", "origin", "region", "genres")
+    return {"subject": subject, "items": len(shortlist.rows)} | {name: getattr(shortlist, name) for name in names}
 
 
 def _slate(joined: JoinedSlate) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Shortlist:
             return None
         try:
             names = _decoder.decode(raw[_HEADER.size : at])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         rows = np.frombuffer(raw, np.int32, both, at)
         scores = np.frombuffer(raw, np.float32, both, at + 4 * both)

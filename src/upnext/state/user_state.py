@@ -14,6 +14,7 @@ from upnext.store.interface import Store, Values
 # format, n_recent, n_seen, state_version, n_interactions, applied_sequence, last_ms, session, generation
 _HEADER = struct.Struct("<BxHIQQQqQQ")
 _FORMAT = 2
+_STATE = b"state/"
 _ENCODERS = b"encoders"  # key of their names, with a space between
 _VECTORS = struct.Struct("<BxHHxxQQ")  # format, session dims, user dims, state_version, n_interactions
 _DAMAGED = (
@@ -25,7 +26,12 @@ _NO_FLOATS: npt.NDArray[np.float32] = np.empty(0, np.float32)
 
 def state_key(subject: str) -> bytes:
     """Where the store keeps what is remembered of `subject`."""
-    return b"state/" + subject.encode()
+    return _STATE + subject.encode()
+
+
+def subject_of_key(key: bytes) -> str:
+    """Whose state is kept under a key that `state_key` made; for another one the name of nobody."""
+    return key.removeprefix(_STATE).decode(errors="replace")
 
 
 def vectors_key(encoders: str, subject: str) -> bytes:

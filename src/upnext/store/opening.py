@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from upnext.clock import Clock
@@ -10,6 +10,10 @@ from upnext.errors import SettingsError
 from upnext.settings import StoreSettings
 from upnext.store.interface import Store
 from upnext.store.lmdb_store import LmdbStore
+
+if TYPE_CHECKING:
+    from upnext.store.redis_addresses import Address
+    from upnext.store.redis_connection import Account
 
 _PORT = 6379
 _FORMS = "give redis://HOST:PORT/DB, rediss://HOST:PORT/DB, redis+cluster://HOST:PORT,HOST:PORT, or nothing for LMDB"
@@ -35,23 +39,29 @@ def open_store(home: Path, settings: StoreSettings, clock: Clock | None = None) 
     """
     if not settings.url:
         return LmdbStore(home / "state", clock)
-    url = parse_url(settings.url)
-    if "{" in settings.prefix or "}" in settings.prefix:
-        raise SettingsError(f"store.prefix is {settings.prefix!r}; leave out braces, by which Redis places keys")
+    servers, account, cluster = redis_of(settings)
     # Redis' library takes a tenth of a second to import: only for those who use it.
-    import ssl
-
-    from upnext.store.redis_addresses import Address
     from upnext.store.redis_cluster import ClusterLink
-    from upnext.store.redis_connection import Account
     from upnext.store.redis_links import Link, ServerLink
     from upnext.store.redis_store import RedisStore
 
+    link: Link = ClusterLink(servers, account) if cluster else ServerLink(servers[0], account)
+    return RedisStore(link, clock, prefix=settings.prefix, timeout_ms=settings.timeout_ms)
+
+
+def redis_of(settings: StoreSettings) -> "tuple[list[Address], Account, bool]":
+    """The servers of `settings.url`, how to be let in, and whether they are a cluster. Raises `SettingsError`."""
+    url = parse_url(settings.url)
+    if "{" in settings.prefix or "}" in settings.prefix:
+        raise SettingsError(f"store.prefix is {settings.prefix!r}; leave out braces, by which Redis places keys")
+    import ssl
+
+    from upnext.store.redis_addresses import Address
+    from upnext.store.redis_connection import Account
+
     tls = ssl.create_default_context() if url.scheme == "rediss" else None
     account = Account(url.username, url.password, url.database, tls)
-    servers = [Address(host, port) for host, port in url.servers]
-    link: Link = ClusterLink(servers, account) if url.scheme == "redis+cluster" else ServerLink(servers[0], account)
-    return RedisStore(link, clock, prefix=settings.prefix, timeout_ms=settings.timeout_ms)
+    return [Address(host, port) for host, port in url.servers], account, url.scheme == "redis+cluster"
 
 
 def parse_url(url: str) -> RedisUrl:

@@ -55,6 +55,10 @@ class TimedSocket:
     def fileno(self) -> int:
         return self._raw.fileno()
 
+    @property
+    def raw(self) -> socket.socket:
+        return self._raw
+
     def shutdown(self, how: int) -> None:
         self._raw.shutdown(how)
 
@@ -136,6 +140,11 @@ class DeadlineConnection:
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         return not poll.poll(0)
+
+    @property
+    def bare(self) -> socket.socket:
+        """The socket itself, for who speaks another protocol on it from now on; `close` still closes it."""
+        return self._socket.raw
 
     def close(self) -> None:
         self._transport.disconnect()

@@ -42,6 +42,16 @@ class Names:
         """The key kept under `name`."""
         return name[len(self._prefix) + 2 * _HASH_BYTES + 2 :]
 
+    def start(self) -> bytes:
+        """What the names of all keys start with, and those of another prefix do not, since a prefix has no brace."""
+        return self._prefix + b"{"
+
+    def keys_told(self, names: Iterable[bytes], family: bytes) -> list[bytes]:
+        """The keys that start with `family`, each once, of some names; what others may keep there is left out."""
+        at = len(self._prefix) + 2 * _HASH_BYTES + 1  # of the brace, after which the key begins
+        told, end = b"}" + family, at + 1 + len(family)
+        return list(dict.fromkeys(name[at + 1 :] for name in names if name[at:end] == told))
+
     def pattern(self, prefix: bytes) -> bytes:
         """What the names of all keys that start with `prefix` match, for Redis' SCAN."""
         return b"%b{%b}%b*" % (_literal(self._prefix), b"?" * (2 * _HASH_BYTES), _literal(prefix))

@@ -10,6 +10,7 @@ from upnext.funnel.answer import RankerInputs
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+_OUTPUTS = ["score"]
 
 
 class Ranker(Protocol):
@@ -70,5 +71,5 @@ class GraphRanker:
 
     def _chunk_scores(self, graph: ort.InferenceSession, rows: Rows, user: Floats, cross: Floats) -> Floats:
         item_hidden = self._item_hidden.take(rows, axis=0)
-        scores: Floats = graph.run(None, {"item_hidden": item_hidden, "user": user, "cross": cross})[0]
+        scores: Floats = graph.run(_OUTPUTS, {"item_hidden": item_hidden, "user": user, "cross": cross})[0]
         return scores

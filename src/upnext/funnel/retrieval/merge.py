@@ -12,6 +12,7 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
+Sums = npt.NDArray[np.complex64]
 _RANK_OFFSET = 60.0  # the constant of the paper: how little the first few ranks count for more than the next
 
 
@@ -25,12 +26,15 @@ class Candidates:
 
 
 class Merger(threading.local):
-    """Merges by scattering into arrays as long as the catalogue, a set per thread, always left zeroed."""
+    """Merges by scattering into an array as long as the catalogue, one per thread, always left zeroed.
+
+    It holds complex numbers: score and source bits of an item lie side by side and are added to in one go, each as
+    float32.
+    """
 
     def __init__(self, n_items: int) -> None:
-        self._scores = np.zeros(n_items, np.float32)
-        self._sources = np.zeros(n_items, np.uint8)
-        self._gains: dict[float, Floats] = {}  # by weight: what each rank adds
+        self._sums: Sums = np.zeros(n_items, np.complex64)
+        self._gains: dict[tuple[int, float], Sums] = {}  # by source bit and weight: what each rank adds
 
     def merge(self, found: list[tuple[int, float, Rows]], cap: int) -> Candidates:
         """At most `cap` distinct candidates from (source bit, weight ≥ 0, distinct rows best first) of each source.
@@ -39,26 +43,24 @@ class Merger(threading.local):
         """
         if not found:
             return Candidates(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.uint8))
-        pool = np.concatenate([rows for _, _, rows in found]).astype(np.intp)  # the type that indexing is fastest with
+        pool = np.concatenate([rows for _, _, rows in found], dtype=np.intp)  # the type that indexing is fastest with
+        gains = np.concatenate([self._gains_of(bit, weight, len(rows)) for bit, weight, rows in found])
+        sums = self._sums
         try:
-            self._scatter(found, pool)
-            rows = _best_first(pool, self._scores.take(pool))[:cap]
-            return Candidates(rows.astype(np.int32), self._scores.take(rows), self._sources.take(rows))
+            np.add.at(sums, pool, gains)  # every source has a bit of its own: adding is or-ing
+            rows = _best_first(pool, sums.take(pool).real)[:cap]
+            best = sums.take(rows)
+            return Candidates(rows.astype(np.int32), best.real.copy(), best.imag.astype(np.uint8))
         finally:
-            self._scores[pool] = 0.0
-            self._sources[pool] = 0
+            sums[pool] = 0.0
 
-    def _scatter(self, found: list[tuple[int, float, Rows]], pool: Places) -> None:
-        gains = np.concatenate([self._gains_of(weight, len(rows)) for _, weight, rows in found])
-        np.add.at(self._scores, pool, gains)
-        bits = np.array([bit for bit, _, _ in found], np.uint8).repeat([len(rows) for _, _, rows in found])
-        np.add.at(self._sources, pool, bits)  # every source has a bit of its own: adding is or-ing
-
-    def _gains_of(self, weight: float, n: int) -> Floats:
-        gains = self._gains.get(weight)
+    def _gains_of(self, bit: int, weight: float, n: int) -> Sums:
+        gains = self._gains.get((bit, weight))
         if gains is None or len(gains) < n:
-            gains = (1.0 / (_RANK_OFFSET + 1.0 + np.arange(2 * n))).astype(np.float32) * np.float32(weight)
-            self._gains[weight] = gains
+            gains = np.empty(2 * n, np.complex64)
+            gains.real = (1.0 / (_RANK_OFFSET + 1.0 + np.arange(2 * n))).astype(np.float32) * np.float32(weight)
+            gains.imag = bit
+            self._gains[bit, weight] = gains
         return gains[:n]
 
 
@@ -67,7 +69,7 @@ def _best_first(rows: Places, scores: Floats) -> Places:
 
     One sort of integers: floats that are not negative order like their bits, so score and row fit into one key.
     """
-    keys = rows - (scores.view(np.int32).astype(np.int64) << 32)
+    keys = rows - (scores.copy().view(np.int32).astype(np.int64) << 32)
     keys.sort()
     new = np.empty(len(keys), np.bool_)
     new[:1] = True

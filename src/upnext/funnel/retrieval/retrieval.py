@@ -17,19 +17,20 @@ from upnext.funnel.retrieval import sources
 from upnext.funnel.retrieval.merge import Candidates, Merger
 from upnext.funnel.retrieval.similar import similar_rows
 from upnext.funnel.retrieval.sources import Eligible, Indexes, Lookup
+from upnext.metrics.seldom import Seldom
 from upnext.settings import RetrievalSettings
 from upnext.state.crowd import Crowd
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-_MOST_SPARE = 100  # past so many seen and excluded items, they are filtered inside the search instead of after it
+_MOST_SPARE = 200  # past so many seen and excluded items, they are filtered inside the search instead of after it
 # Past so many items of the indexes that may not leave, a search leaves them out itself, which makes every search
 # slower; up to here so many more are fetched, which keeps recall even where all of them are near.
 _MOST_WITHDRAWN = 100
 _ALL = 1 << 30
 _NO_ROWS: Rows = np.empty(0, np.int32)
-_log = logging.getLogger(__name__)
+_failures = Seldom(logging.getLogger(__name__))
 
 SOURCE_FUNCTIONS: dict[str, Callable[[Lookup, int], Rows]] = {
     "session_vector": sources.session_vector,
@@ -106,8 +107,8 @@ class Retrieval:
                 continue
             try:
                 rows = function(look, n)
-            except Exception:
-                _log.exception("source %s failed; the request goes on without it", name)
+            except Exception as error:
+                _failures.exception(f"source {name} failed; requests go on without it", error)
                 answer.degrade(f"retrieval.{name}", "error")
                 continue
             if len(rows):
@@ -128,7 +129,7 @@ class Retrieval:
         if request.allowed is None and spare <= _MOST_SPARE:
             return eligible, spare + n_withdrawn, fresh_rows
         mask = self._allowed.copy() if request.allowed is None else self._allowed & request.allowed
-        mask[seen_rows] = False
+        mask[seen_rows.astype(np.intp)] = False  # three times as quick by that type
         mask[request.exclude_rows] = False
         return Eligible.of(mask, self._n_indexed), 0, fresh_rows
 

@@ -12,7 +12,12 @@ from typing import Any
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+# The same examples in every run: what failed once fails again.
+hypothesis.settings.register_profile("seeded", derandomize=True)
+hypothesis.settings.load_profile("seeded")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY_WORLD = Path("synthetic:n_items=200,n_users=150,n_events=9000,seed=3")

@@ -1,6 +1,7 @@
 """Shortlists in a worker's own memory, bounded in bytes; knows nothing of stores and requests."""
 
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -9,16 +10,18 @@ from cachetools import LRUCache
 from upnext.state.shortlist import Shortlist
 
 Key: TypeAlias = tuple[str, str, tuple[str, ...]]  # subject ("" for nobody), region, genres
-_ENTRY_BYTES = 2_000  # what Python takes for one entry beside its arrays: measured, rounded up
+_ENTRY_BYTES = 5_000  # what Python takes for one entry beside its arrays: measured, rounded up
 
 
-class AtHand(NamedTuple):
+@dataclass(slots=True, eq=False)
+class AtHand:
     """A shortlist, and what was read of its user's state when it was taken in."""
 
     shortlist: Shortlist
     seen_rows: npt.NDArray[np.int32]
     state_version: int
     change: tuple[int, int]  # see `Changes.of`, as of before the state was read
+    prepared: Any = None  # what a server made of it, at most a few kilobytes
 
 
 class L1:

@@ -1,9 +1,12 @@
 """Millions of strings in two arrays that can be mapped from a file, in place of millions of Python objects."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+
+_MOST_RECENT = 1 << 16
 
 
 class StringTable:
@@ -15,6 +18,7 @@ class StringTable:
         self.offsets = offsets
         self._bytes = memoryview(blob.data)
         self._put: dict[int, str] = {}
+        self._recent: dict[int, str] = {}  # strings taken of late: what is popular is taken again and again
 
     @classmethod
     def of(cls, strings: Sequence[str]) -> "StringTable":
@@ -33,13 +37,18 @@ class StringTable:
 
     def take(self, rows: npt.NDArray[np.int32]) -> list[str]:
         """The strings of `rows`, in their order."""
-        if self._put:
-            return [self[row] for row in rows.tolist()]
-        begins, ends = self.offsets.take(rows).tolist(), self.offsets.take(rows + 1).tolist()
-        blob = self._bytes
-        return [str(blob[begin:end], "utf-8") for begin, end in zip(begins, ends, strict=True)]
+        listed, recent = rows.tolist(), self._recent
+        strings = [recent.get(row) for row in listed]
+        for place, string in enumerate(strings):
+            if string is None:
+                row = listed[place]
+                if len(recent) >= _MOST_RECENT:
+                    recent.clear()
+                strings[place] = recent[row] = self[row]
+        return cast(list[str], strings)
 
     def put(self, row: int, string: str) -> None:
         """The string of `row` from now on, also of a row past the arrays. The arrays stay as they are."""
         if row >= len(self) or self[row] != string:
             self._put[row] = string
+            self._recent.pop(row, None)

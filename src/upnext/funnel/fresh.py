@@ -150,7 +150,7 @@ class FreshItems:
         if row < 0:  # nothing that could leave, and not worth a row
             return
         self._coming.pop(row, None)
-        funnel.reranker.allowed[row] = False
+        funnel.reranker.withdraw(row)
         funnel.catalog.withdraw(item_id)
         if item is not None:
             self._describe(funnel.catalog.put(item))

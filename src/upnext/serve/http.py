@@ -38,16 +38,14 @@ class Endpoint:
         self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller: Caller | None = scope.get(CALLER)
-        if caller is None:
-            await self._answer(scope, receive, send)
-        else:
-            await caller.wait_for(self._answer(scope, receive, send))
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         status, retry_after_s = 200, None
         try:
             body = _encoder.encode(await self._handler(scope, receive))
+        except asyncio.CancelledError:
+            caller: Caller | None = scope.get(CALLER)
+            if caller is None or not caller.excuses():
+                raise
+            return
         except RequestError as error:
             status, body = error.status, failure_body(error.code, str(error), error.path)
         except Overloaded as error:

@@ -1,12 +1,15 @@
 """POST /v1/recommend: from the wire to a shortlist or the funnel and back, inside the deadline."""
 
+import logging
 from dataclasses import dataclass, replace
+from typing import cast
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from starlette.types import Receive, Scope
 
+from upnext.ahead.l1 import AtHand
 from upnext.ahead.making import answer_of, is_enough, region_of, shared
 from upnext.ahead.single_flight import SingleFlight
 from upnext.clock import Deadline
@@ -16,16 +19,20 @@ from upnext.features.spec import SOURCE_BIT, SOURCES
 from upnext.funnel.answer import Answer, Slate
 from upnext.funnel.live import Live
 from upnext.funnel.request import SlateRequest, known_names
-from upnext.funnel.route import LIVE_SHORT
+from upnext.funnel.route import LIVE_SHORT, Route
 from upnext.metrics.recorder import Metrics
+from upnext.metrics.seldom import Seldom
 from upnext.serve.engine import Engine
 from upnext.serve.http import failure, new_request_id, read_body
 from upnext.serve.messages import DegradedStage, RecommendRequest, RecommendResponse, SlateItem, decoded
+from upnext.serve.prepared import Prepared
 from upnext.serve.steering import Course
 from upnext.settings import Settings
 
 _NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 _SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(256)]
+_failures = Seldom(logging.getLogger(__name__))
+_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(RecommendRequest)
 
 
@@ -53,6 +60,7 @@ class _Asked:
     request_id: str
     request: SlateRequest
     why: str = "absent"  # there is no shortlist to answer it from
+    prepared: Prepared | None = None
 
 
 class Recommend:
@@ -73,29 +81,58 @@ class Recommend:
         _check(body, engine.settings)
         quality = engine.steering.quality_of(body.context.region, live.funnel.catalog.regions)
         asked = _Asked(body, live, begin_ms, new_request_id(), _slate_request(body, live, quality))
-        answer = self._at_hand(asked) or await self._shared(asked) or await self._worked_out(asked)
+        answer = self._at_hand_or_none(asked) or await self._shared(asked) or await self._worked_out(asked)
         return self._response(asked, answer)
+
+    def _at_hand_or_none(self, asked: _Asked) -> Answer | None:
+        try:
+            return self._at_hand(asked)
+        except StoreError:  # whoever reads states tells of it
+            return None
+        except Exception as error:
+            _failures.exception("shortlists failed; requests go on without them", error)
+            asked.prepared = None
+            return None
 
     def _at_hand(self, asked: _Asked) -> Answer | None:
         """The answer from a shortlist that can be had in microseconds; None where there is none, or too short a one."""
         engine, live, request = self._engine, asked.live, asked.request
-        try:
-            route, at_hand = engine.ahead.shortlists.find(live, request)
-        except StoreError:  # whoever reads states tells of it
-            return None
+        route, at_hand = engine.ahead.shortlists.find(live, request)
         asked.why = route.why
         if at_hand is None:
             return None
         if not is_enough(at_hand.shortlist, request):
             asked.why = LIVE_SHORT.why
             return None
-        begin_ms = engine.clock.monotonic_ms()
-        answer = answer_of(
-            at_hand.shortlist, live.funnel.popular(), at_hand.seen_rows, at_hand.state_version, route
-        )  # fmt: skip
-        answer.slate = live.funnel.finish(request, answer)
-        answer.timing_ms["reranking"] = engine.clock.monotonic_ms() - begin_ms
+        begin_ms, now_ms = engine.clock.monotonic_ms(), engine.clock.now_ms()
+        prepared: Prepared | None = at_hand.prepared
+        if prepared is None or not prepared.serves(request, live, now_ms):
+            prepared = at_hand.prepared = self._prepared(asked, at_hand, route, now_ms)
+        if prepared is not None and not asked.body.explain:
+            asked.prepared = prepared
+            answer = prepared.answer
+            answer.why, answer.route = route.why, route.name
+        else:
+            answer = answer_of(
+                at_hand.shortlist, live.funnel.popular(), at_hand.seen_rows, at_hand.state_version, route
+            )
+            answer.slate = live.funnel.finish(request, answer)
+        answer.timing_ms = {"reranking": engine.clock.monotonic_ms() - begin_ms}
         return answer
+
+    def _prepared(self, asked: _Asked, at_hand: AtHand, route: Route, now_ms: int) -> Prepared | None:
+        """The slate for this request and others like it; None where it depends on more than the shortlist."""
+        live, request, shortlist, seen = asked.live, asked.request, at_hand.shortlist, at_hand.seen_rows
+        reranker = live.funnel.reranker
+        version = reranker.version  # first: what changes meanwhile is told from what was there
+        if len(request.exclude_rows) or np.count_nonzero(reranker.keep(shortlist.rows, request, seen)) < request.k:
+            return None
+        answer = answer_of(shortlist, live.funnel.popular(), seen, at_hand.state_version, route)
+        answer.slate = slate = live.funnel.finish(request, answer)
+        items = items_of(slate, live, explain=False)
+        until_ms = reranker.holds_until_ms(shortlist.rows, now_ms)
+        item_ids = [item.item_id for item in items]
+        return Prepared(request.k, version, until_ms, answer, slate, item_ids, msgspec.Raw(_encoder.encode(items)))
 
     async def _shared(self, asked: _Asked) -> Answer | None:
         """The answer that another request for the same gets, as far as it is within this one's time; None: none is."""
@@ -170,13 +207,14 @@ class Recommend:
         assert slate is not None
         timing = {**answer.timing_ms, "total": engine.clock.monotonic_ms() - asked.begin_ms}
         self._count(slate.tier, timing, answer)
-        items = items_of(slate, live, asked.body.explain)
+        prepared = asked.prepared
+        items = items_of(slate, live, asked.body.explain) if prepared is None else None
         if asked.body.consent and engine.served.keeps(asked.request_id):
-            item_ids = [item.item_id for item in items]
+            item_ids = [item.item_id for item in items] if items is not None else cast(Prepared, prepared).item_ids
             engine.keep_slate(live, asked.request, answer, slate, asked.request_id, item_ids)
         return RecommendResponse(
             request_id=asked.request_id,
-            items=items,
+            items=cast(list[SlateItem], items if prepared is None else prepared.items),
             tier=slate.tier,
             route=answer.route,
             route_why=answer.why,

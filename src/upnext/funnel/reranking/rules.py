@@ -40,16 +40,20 @@ def spaced(genres: Sequence[int], k: int, *, gap: int, lookahead: int) -> list[i
     taken, looking at the best `lookahead` that are left; when none of them fits, the best of all is. No more than the
     first `k + lookahead` genres are ever looked at.
     """
-    left = list(range(min(len(genres), k + lookahead)))
-    chosen: list[int] = []
-    recent: list[int] = []  # genres of the last `gap` places
-    for _ in range(min(k, len(left))):
-        for position in left[:lookahead]:
-            if genres[position] not in recent or genres[position] < 0:
+    n = min(k, len(genres))
+    first = next((at for at in range(n) if genres[at] >= 0 and genres[at] in genres[max(at - gap, 0) : at]), n)
+    chosen = list(range(first))  # as it is, up to the first that does not fit
+    left = list(range(first, min(len(genres), k + lookahead)))
+    recent = list(genres[max(first - gap, 0) : first])  # genres of the last `gap` places
+    for _ in range(n - first):
+        at = 0
+        for at in range(min(lookahead, len(left))):
+            genre = genres[left[at]]
+            if genre < 0 or genre not in recent:
                 break
         else:
-            position = left[0]
-        left.remove(position)
+            at = 0
+        position = left.pop(at)
         chosen.append(position)
         recent.append(genres[position])
         if len(recent) > gap:

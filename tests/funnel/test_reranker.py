@@ -140,3 +140,24 @@ def test_a_slate_is_empty_only_when_nothing_is_allowed(rows):
     slate = unpinned.slate(ranked_of("full", rows), request_of(5), rows_of(), NOW_MS, [ranked_of("popular", rows)])
     assert slate.rows.tolist() == []
     assert slate.rows.dtype == np.int32
+
+
+def test_a_slate_holds_until_one_of_its_items_begins_or_ceases_to_be_fresh() -> None:
+    hour = 3_600_000
+    published = {0: NOW_MS - 30 * hour, 1: NOW_MS - 20 * hour, 2: NOW_MS + 2 * hour}
+    reranker = Reranker(catalog_of(5, published_ms=published), RerankingSettings(fresh_ms=24 * hour))
+    rows = np.arange(5, dtype=np.int32)
+    assert reranker.holds_until_ms(rows, NOW_MS) == NOW_MS + 2 * hour
+    assert reranker.holds_until_ms(rows[:2], NOW_MS) == NOW_MS + 4 * hour
+    assert reranker.holds_until_ms(rows[:1], NOW_MS) == np.inf
+    assert reranker.holds_until_ms(rows[3:], NOW_MS) == np.inf, "a date that is not known"
+
+
+def test_every_change_of_an_item_is_another_version() -> None:
+    reranker = Reranker(catalog_of(5), RerankingSettings())
+    versions = [reranker.version]
+    reranker.withdraw(1)
+    versions.append(reranker.version)
+    reranker.item_changed(1)
+    versions.append(reranker.version)
+    assert len(set(versions)) == 3

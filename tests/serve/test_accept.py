@@ -135,8 +135,9 @@ def test_what_waits_while_a_worker_leaves_it_costs_no_turns_of_its_loop(path: Pa
         other.join(os.getpid())
         worker = Worker(clients.listener, path)
         worker.acceptor.start()
-        clients.connect(1)
-        await until(lambda: len(worker.held) == 1)
+        clients.connect(3)
+        await until(lambda: len(worker.held) == 3)  # as many more than the other as are none too many
+        await until(lambda: worker.acceptor._timer is None)
         asked = 0
         assert worker.counts is not None
         least = worker.counts.least_of_others
@@ -149,10 +150,10 @@ def test_what_waits_while_a_worker_leaves_it_costs_no_turns_of_its_loop(path: Pa
         worker.counts.least_of_others = counted  # type: ignore[method-assign]
         clients.connect(1)
         for _ in range(1_000):
-            if len(worker.held) == 2:
+            if len(worker.held) == 4:
                 break
             await asyncio.sleep(0)
-        await until(lambda: len(worker.held) == 2)
+        await until(lambda: len(worker.held) == 4)
         assert asked == 1
 
     within(inside())

@@ -27,7 +27,6 @@ from upnext.settings import Settings
 from upnext.state.advance import SessionStepper
 from upnext.state.apply import Healed, read_user
 from upnext.state.crowd import Crowd
-from upnext.state.user_state import UserState, state_key
 from upnext.store.interface import Store
 
 SPACES = ("session", "user", "content")
@@ -61,11 +60,6 @@ class Live:
             return UserView()
         state, vectors = read_user(subject, store, self.steps or self.stepper, deadline, healed)
         return UserView.of(state, vectors, self.funnel.catalog)
-
-    def seen_rows(self, subject: str, store: Store, deadline: Deadline) -> npt.NDArray[np.int32]:
-        """What a subject has seen, and nothing else: one read. Raises `StoreError`."""
-        seen = self.funnel.catalog.rows_of(UserState.unpack(store.get_many([state_key(subject)], deadline)[0]).seen)
-        return seen[seen >= 0]
 
 
 def open_live(

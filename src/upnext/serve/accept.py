@@ -23,6 +23,8 @@ _PID, _BEAT_NS, _OPEN = range(_SLOT_WORDS)
 _SLOTS = 1_024
 _FILE_BYTES = 8 * (_HEAD_WORDS + _SLOTS * _SLOT_WORDS)
 _SILENT_MS = 1_000.0  # after which a worker is not counted on; one that is well beats every 100 ms
+_AT_ONCE = 4  # connections, where many wait: a busy worker comes back to them late
+_LEAD = 2  # connections more than another worker that are none too many
 _LEAVE_S = 0.002
 _RETRY_S = 0.1
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -124,7 +126,7 @@ class WorkerCounts:
 
 
 class Acceptor:
-    """Takes one connection whenever the socket has one, unless a worker with fewer open ones should have it.
+    """Takes connections whenever the socket has some, unless a worker with fewer open ones should have them.
 
     A connection that is left to others is taken all the same when it is still there 2 ms later, since they may be
     busy. For the thread of the event loop.
@@ -175,11 +177,13 @@ class Acceptor:
                 pass
 
     def _ready(self) -> None:
-        least = self._counts.least_of_others() if self._counts is not None else None
-        if least is not None and self._open > least:
-            self._pause(_LEAVE_S)
-        else:
-            self._take()
+        for _ in range(_AT_ONCE):
+            least = self._counts.least_of_others() if self._counts is not None else None
+            if least is not None and self._open > least + _LEAD:
+                self._pause(_LEAVE_S)
+                return
+            if not self._take():
+                return
 
     def _pause(self, seconds: float | None) -> None:
         """Does not look at the socket for so long; None: for good."""
@@ -190,7 +194,9 @@ class Acceptor:
 
     def _again(self) -> None:
         self._timer = None
-        self._take()
+        for _ in range(_AT_ONCE):
+            if not self._take():
+                break
         if self._timer is None:
             self._loop.add_reader(self._listener, self._ready)
 

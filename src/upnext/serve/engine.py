@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from upnext.ahead.ahead import Ahead
 from upnext.clock import Clock, Deadline
 from upnext.contracts.gate import GATE_VERSION
+from upnext.domain.identity import Keys
 from upnext.errors import ReleaseError, StoreError, UpnextError
 from upnext.features.item_rows import item_tier
 from upnext.funnel.answer import Answer, Slate
@@ -36,6 +39,7 @@ from upnext.ingest.served_consumer import impressions_consumer
 from upnext.ingest.served_slates import ServedSlates
 from upnext.ingest.served_writer import ServedWriter
 from upnext.metrics.recorder import Metrics
+from upnext.metrics.seldom import Seldom
 from upnext.release.releases import Releases
 from upnext.serve.applier import StateApplier
 from upnext.serve.compute import ComputeThread
@@ -54,7 +58,7 @@ from upnext.settings import Settings
 from upnext.state.advance import SessionStepper
 from upnext.state.guarded_stepper import GuardedStepper
 from upnext.state.people import People
-from upnext.state.user_state import remember_encoders
+from upnext.state.user_state import UserState, remember_encoders, state_key
 from upnext.store.interface import Store
 from upnext.store.opening import open_store
 
@@ -66,7 +70,9 @@ _STORE_EVERY_MS = 50.0
 _NOTE_EVERY_MS = 10_000.0
 _TRIM_EVERY_MS = 60_000.0
 _LONGEST_ROUND_MS = 200.0  # after which other rounds have their turn
+_NO_KEYS: Keys = np.empty(0, np.uint64)
 _log = logging.getLogger(__name__)
+_failures = Seldom(_log)
 
 
 @dataclass(frozen=True)
@@ -232,11 +238,23 @@ class Engine:
         another machine, which nobody has time to wait for any more.
         """
         if not answer.state_read and request.subject is not None:
-            if self.settings.store.url:
-                answer.degrade("seen", "deadline")
-            else:
-                self._read_seen(live, request.subject, answer)
+            seen = live.funnel.catalog.rows_of(self.seen_keys(request, answer))
+            answer.seen_rows = seen[seen >= 0]
         return live.funnel.finish(request, answer)
+
+    def seen_keys(self, request: SlateRequest, answer: Answer) -> Keys:
+        """(n,) sorted: what the request's user has seen, read now; but not from another machine, see `finish`."""
+        if request.subject is None:
+            return _NO_KEYS
+        if self.settings.store.url:
+            answer.degrade("seen", "deadline")
+            return _NO_KEYS
+        try:
+            raw = self.store.get_many([state_key(request.subject)], Deadline.never(self.clock))[0]
+            return UserState.unpack(raw).seen
+        except StoreError as error:
+            _failures.exception("what users have seen could not be read; slates may repeat it", error)
+            return _NO_KEYS
 
     def keep_slate(
         self, live: Live, request: SlateRequest, answer: Answer, slate: Slate, request_id: str, item_ids: list[str]
@@ -306,12 +324,6 @@ class Engine:
         """For the thread that applies events: requests find out whether a session encoder that hung is well again."""
         steps = self.in_force.live.steps if self.in_force else None
         return steps.never_probing() if isinstance(steps, GuardedStepper) else steps
-
-    def _read_seen(self, live: Live, subject: str, answer: Answer) -> None:
-        try:
-            answer.seen_rows = live.seen_rows(subject, self.store, Deadline.never(self.clock))
-        except StoreError:
-            _log.exception("the user's seen items could not be read; the slate may repeat them")
 
     def _encoders_in_force(self) -> list[str]:
         stepper = self._stepper()

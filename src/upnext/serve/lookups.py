@@ -14,7 +14,8 @@ from upnext.funnel.request import SlateRequest
 from upnext.serve.engine import Engine
 from upnext.serve.http import failure
 from upnext.serve.messages import ItemsResponse
-from upnext.serve.recommend import items_of, live_or_503
+from upnext.serve.recommend import live_or_503
+from upnext.serve.slate_items import items_of
 
 _NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 

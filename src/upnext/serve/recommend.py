@@ -15,8 +15,7 @@ from upnext.ahead.single_flight import SingleFlight
 from upnext.clock import Deadline
 from upnext.domain.identity import keys_of, subject_of
 from upnext.errors import RequestError, StoreError
-from upnext.features.spec import SOURCE_BIT, SOURCES
-from upnext.funnel.answer import Answer, Slate
+from upnext.funnel.answer import Answer
 from upnext.funnel.live import Live
 from upnext.funnel.request import SlateRequest, known_names
 from upnext.funnel.route import LIVE_SHORT, Route
@@ -25,14 +24,14 @@ from upnext.metrics.seldom import Seldom
 from upnext.serve.engine import Engine
 from upnext.serve.http import failure, new_request_id, read_body
 from upnext.serve.messages import DegradedStage, RecommendRequest, RecommendResponse, SlateItem, decoded
-from upnext.serve.prepared import Prepared
+from upnext.serve.popular_slates import PopularSlates
+from upnext.serve.prepared import Prepared, prepared_of
+from upnext.serve.slate_items import items_of
 from upnext.serve.steering import Course
 from upnext.settings import Settings
 
 _NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
-_SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(256)]
 _failures = Seldom(logging.getLogger(__name__))
-_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(RecommendRequest)
 
 
@@ -70,6 +69,7 @@ class Recommend:
         self._engine = engine
         self._metrics = metrics
         self._flights: SingleFlight[Answer] = SingleFlight()
+        self._popular = PopularSlates()
 
     async def recommend(self, scope: Scope, receive: Receive) -> RecommendResponse:
         """The best slate that the budget allows; at the deadline, what the answer holds."""
@@ -107,32 +107,20 @@ class Recommend:
         begin_ms, now_ms = engine.clock.monotonic_ms(), engine.clock.now_ms()
         prepared: Prepared | None = at_hand.prepared
         if prepared is None or not prepared.serves(request, live, now_ms):
-            prepared = at_hand.prepared = self._prepared(asked, at_hand, route, now_ms)
+            prepared = at_hand.prepared = prepared_of(request, self._answer_of(asked, at_hand, route), live, now_ms)
         if prepared is not None and not asked.body.explain:
             asked.prepared = prepared
             answer = prepared.answer
             answer.why, answer.route = route.why, route.name
         else:
-            answer = answer_of(
-                at_hand.shortlist, live.funnel.popular(), at_hand.seen_rows, at_hand.state_version, route
-            )
+            answer = self._answer_of(asked, at_hand, route)
             answer.slate = live.funnel.finish(request, answer)
         answer.timing_ms = {"reranking": engine.clock.monotonic_ms() - begin_ms}
         return answer
 
-    def _prepared(self, asked: _Asked, at_hand: AtHand, route: Route, now_ms: int) -> Prepared | None:
-        """The slate for this request and others like it; None where it depends on more than the shortlist."""
-        live, request, shortlist, seen = asked.live, asked.request, at_hand.shortlist, at_hand.seen_rows
-        reranker = live.funnel.reranker
-        version = reranker.version  # first: what changes meanwhile is told from what was there
-        if len(request.exclude_rows) or np.count_nonzero(reranker.keep(shortlist.rows, request, seen)) < request.k:
-            return None
-        answer = answer_of(shortlist, live.funnel.popular(), seen, at_hand.state_version, route)
-        answer.slate = slate = live.funnel.finish(request, answer)
-        items = items_of(slate, live, explain=False)
-        until_ms = reranker.holds_until_ms(shortlist.rows, now_ms)
-        item_ids = [item.item_id for item in items]
-        return Prepared(request.k, version, until_ms, answer, slate, item_ids, msgspec.Raw(_encoder.encode(items)))
+    def _answer_of(self, asked: _Asked, at_hand: AtHand, route: Route) -> Answer:
+        popular = asked.live.funnel.popular()
+        return answer_of(at_hand.shortlist, popular, at_hand.seen_rows, at_hand.state_version, route)
 
     async def _shared(self, asked: _Asked) -> Answer | None:
         """The answer that another request for the same gets, as far as it is within this one's time; None: none is."""
@@ -193,14 +181,27 @@ class Recommend:
             live.funnel.stages.give_up(answer, spent_ms)
 
         # What is popular, with the rules applied, is made here and now: the compute thread has enough to do.
-        if course.most != "popular" and not await engine.compute.run(job, deadline, given_up):
+        if course.most == "popular":
+            self._take_popular(asked, answer)
+        elif not await engine.compute.run(job, deadline, given_up):
             answer.degrade("funnel", "deadline")
         if answer.slate is None:
             answer.slate = engine.finish(live, request, answer)
+        elif course.most == "popular":
+            return
         elif answer.shortlist is not None:
             engine.ahead.shortlists.take_in(request, answer.shortlist, answer, change)
         else:
             engine.ahead.shortlists.keep(live, request, answer, change)
+
+    def _take_popular(self, asked: _Asked, answer: Answer) -> None:
+        """Lets `answer` have the popular slate that is ready, where it is this user's; else it has none yet."""
+        engine, live, request = self._engine, asked.live, asked.request
+        if len(request.exclude_rows) or asked.body.explain:
+            return
+        slate = self._popular.of(live, request, engine.clock.now_ms())
+        if slate is not None and slate.suits(engine.seen_keys(request, answer)):
+            asked.prepared, answer.slate = slate.prepared, slate.prepared.slate
 
     def _response(self, asked: _Asked, answer: Answer) -> RecommendResponse:
         engine, live, slate = self._engine, asked.live, answer.slate
@@ -263,27 +264,3 @@ def _slate_request(body: RecommendRequest, live: Live, quality: float) -> SlateR
         genres=genres,
         quality=quality,
     )
-
-
-def items_of(slate: Slate, live: Live, explain: bool) -> list[SlateItem]:
-    """The items of a slate for the wire; with `explain` also title, genre and every source."""
-    catalog = live.funnel.catalog
-    item_ids, scores, bits = catalog.ids.take(slate.rows), slate.scores.tolist(), slate.sources.tolist()
-    if not explain:
-        return [
-            SlateItem(item_id=item_id, score=score, source=_SOURCE_OF_BITS[bit])
-            for item_id, score, bit in zip(item_ids, scores, bits, strict=True)
-        ]
-    genres = [catalog.genres[code] if code >= 0 else None for code in catalog.genre.take(slate.rows).tolist()]
-    titles = catalog.titles.take(slate.rows)
-    return [
-        SlateItem(
-            item_id=item_id,
-            score=score,
-            source=_SOURCE_OF_BITS[bit],
-            title=title,
-            genre=genre,
-            sources=[source for source in SOURCES if bit & SOURCE_BIT[source]],
-        )
-        for item_id, score, bit, title, genre in zip(item_ids, scores, bits, titles, genres, strict=True)
-    ]

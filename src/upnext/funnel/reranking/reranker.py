@@ -71,6 +71,12 @@ class Reranker:
             kept &= self._scratch.outside(rows, request.exclude_rows)
         return kept
 
+    def reach(self, k: int) -> int:
+        """How many of the items that may leave matter to a slate of `k`: boosts bring nothing up from further below."""
+        settings = self._settings
+        spaced = k + settings.genre_lookahead if settings.genre_gap else k
+        return spaced + settings.fresh_places + settings.promoted_places
+
     def slate(
         self, ranked: Ranked, request: SlateRequest, seen_rows: Rows, now_ms: int, below: Iterable[Ranked] = ()
     ) -> Slate:
@@ -110,8 +116,8 @@ class Reranker:
     def _order(self, rows: Rows, k: int, now_ms: int) -> npt.NDArray[np.intp]:
         """(≤ k,) positions in `rows`, best first."""
         settings, catalog = self._settings, self._catalog
+        rows = rows[: self.reach(k)]
         reach = k + settings.genre_lookahead if settings.genre_gap else k  # as far down as spacing looks
-        rows = rows[: reach + settings.fresh_places + settings.promoted_places]  # boosts bring nothing up from below
         order = None
         if self._any_promoted or self._newest_ms > now_ms - settings.fresh_ms:
             order = rules.boosted(

@@ -65,12 +65,14 @@ class Steering:
     def finish(self, course: Course, waited_ms: float, total_ms: float) -> None:
         """Learns from a request that was answered after `total_ms`, `waited_ms` of them for the compute thread.
 
-        In time is what kept our own promise: a caller in a hurry must not make everybody's slates worse.
+        In time is what kept our own promise: a caller in a hurry must not make everybody's slates worse. One for which
+        there was no room lowers the quality as one that was late does: with less work for each there is room for more.
         """
         in_time = total_ms <= self._budget.full_ms
         if course.inside:
             course.inside.leave(waited_ms, in_time)
-        self.quality.observe(course.region, in_time)
+        if course.why != "guard":  # the fast path says nothing of what there is room for
+            self.quality.observe(course.region, in_time and course.most == "full")
         self.guard.observe(course.region, total_ms)
 
     def give_up(self, course: Course) -> None:

@@ -29,6 +29,7 @@ _MOST_SPARE = 200  # past so many seen and excluded items, they are filtered ins
 # slower; up to here so many more are fetched, which keeps recall even where all of them are near.
 _MOST_WITHDRAWN = 100
 _ALL = 1 << 30
+_FEWEST = 50  # that a source is asked for, however low the quality
 _NO_ROWS: Rows = np.empty(0, np.int32)
 _failures = Seldom(logging.getLogger(__name__))
 
@@ -94,10 +95,11 @@ class Retrieval:
     ) -> Candidates:
         """The best candidates that `keep` lets through, at most as many as the settings say.
 
-        `seen_rows` are those that `keep` will drop as seen: so many more are looked for. Sources not reached by the
-        deadline, or failing, are noted in `answer`.
+        At a lower `request.quality` sources are asked for less. `seen_rows` are those that `keep` will drop as seen: so
+        many more are looked for. Sources not reached by the deadline, or failing, are noted in `answer`.
         """
         look = self._lookup(view, signals, request, seen_rows)
+        quality = request.quality
         found: list[tuple[int, float, Rows]] = []
         for name, bit, n, weight, function in self._plan:
             if name == "content" and view.n_interactions >= self._settings.shadow_interactions:
@@ -106,7 +108,7 @@ class Retrieval:
                 answer.degrade(f"retrieval.{name}", "deadline")
                 continue
             try:
-                rows = function(look, n)
+                rows = function(look, n if quality >= 1.0 else max(int(n * quality), min(n, _FEWEST)))
             except Exception as error:
                 _failures.exception(f"source {name} failed; requests go on without it", error)
                 answer.degrade(f"retrieval.{name}", "error")

@@ -74,6 +74,30 @@ def test_where_there_is_no_room_for_the_fast_way_either_it_is_what_is_popular(st
     assert [begin(steering).most for _ in range(2)] == ["full", "full"]
 
 
+def test_whoever_there_is_no_room_for_lowers_the_quality_of_all_until_there_is_room(steering: Steering) -> None:
+    qualities = []
+    for _ in range(3):
+        courses = [begin(steering) for _ in range(3)]
+        for course in courses:
+            steering.finish(course, 0.0, 1.0)
+        qualities.append(steering.quality_of("north", REGIONS))
+    assert 1.0 > qualities[0] > qualities[1] > qualities[2]
+    assert steering.quality_of("south", REGIONS) == 1.0
+    for _ in range(1_000):
+        steering.finish(begin(steering), 0.0, 1.0)
+    assert steering.quality_of("north", REGIONS) == 1.0
+
+
+def test_the_fast_path_of_a_region_under_guard_says_nothing_of_the_quality(steering: Steering) -> None:
+    slow_down(steering, "north")
+    before = steering.quality_of("north", REGIONS)
+    for _ in range(5):
+        course = begin(steering, "north")
+        assert course.why == "guard"
+        steering.finish(course, 0.0, 1.0)
+    assert steering.quality_of("north", REGIONS) == before
+
+
 def test_a_slow_region_is_put_under_guard_and_the_others_are_not(steering: Steering, clock: ManualClock) -> None:
     slow_down(steering, "north")
     assert [begin(steering, region).why for region in ("north", "south")] == ["guard", None]

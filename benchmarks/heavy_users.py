@@ -25,6 +25,7 @@ from upnext.bench.summary import Spread, spread
 from upnext.bench.target import numbered_users, parse_target
 from upnext.clock import Deadline, SystemClock
 from upnext.domain.identity import keys_of, subject_of
+from upnext.release.releases import Releases
 from upnext.state.user_state import UserState, UserVectors, state_key, vectors_key
 from upnext.store.lmdb_store import LmdbStore
 
@@ -175,7 +176,8 @@ def main() -> int:
         home, log = options.home or Path(folder) / "home", Path(folder) / "upnext.log"
         if options.home is None:
             build_random_release(home, n_items=options.items, n_users=options.users)
-        heavy = give_histories(home, users, options.items, options.seed)
+        n_items = len(Releases(home).open_active().array("catalog.sorted_keys"))
+        heavy = give_histories(home, users, n_items, options.seed)
         others = sorted(set(users) - set(heavy))
         rest = np.random.default_rng(options.seed).choice(others, len(heavy), replace=False)
         asked = [str(user) for pair in zip(heavy, rest, strict=True) for user in pair]
@@ -186,7 +188,7 @@ def main() -> int:
             groups, unknown = groups_of(run_load(plan))
     machine = this_machine(REPOSITORY)
     heading = f"{machine.cpu}, {machine.usable_cores} cores for {options.workers} workers and the load; "
-    heading += f"{options.items:,} items, {len(heavy):,} heavy users; commit {machine.commit}."
+    heading += f"{n_items:,} items, {len(heavy):,} heavy users; commit {machine.commit}."
     print(table := f"{heading}\n\n{table_of(groups, unknown, options.rate)}")
     if options.markdown:
         options.markdown.write_text("# Heavy users\n\n`python benchmarks/heavy_users.py`\n\n" + table)

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from tests.funnel.fakes import NOW_MS, noted, run
+from tests.funnel.fakes import NOW_MS, World, noted, run
 from tests.funnel.small_release import N_ITEMS, SPARE, made_parts, release_of, topic_item
 from upnext.clock import Deadline
 from upnext.domain.event import Event
@@ -165,3 +165,19 @@ def test_a_release_without_some_tables_is_served_from_those_it_has(parts, tmp_pa
     live = open_live(release, SETTINGS, parts.world.clock, tier=ItemTier(store, 1 << 20, least_rows=1))
     answer = run(live.funnel, parts.world.clock, a_view(parts, np.random.default_rng(0)))
     assert (answer.slate.tier, noted(answer)) == ("fast", [("ranking", "absent")])
+
+
+def test_rows_out_of_reach_cost_the_ranking_and_not_the_answer() -> None:
+    world = World(200)
+    funnel, view = world.funnel(), world.view(recent=[5], seen=[5])
+
+    class OutOfReach:
+        def bring(self, rows: object, deadline: object) -> None:
+            raise StoreError("no rows")
+
+    whole = run(funnel, world.clock, view)
+    funnel._item_rows = OutOfReach()  # type: ignore[assignment]
+    answer = run(funnel, world.clock, view)
+    assert (whole.slate.tier, answer.slate.tier) == ("full", "fast")
+    assert ("items", "error") in noted(answer)
+    assert len(answer.slate.rows) == len(whole.slate.rows)

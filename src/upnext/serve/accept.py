@@ -194,9 +194,7 @@ class Acceptor:
 
     def _again(self) -> None:
         self._timer = None
-        for _ in range(_AT_ONCE):
-            if not self._take():
-                break
+        self._take()
         if self._timer is None:
             self._loop.add_reader(self._listener, self._ready)
 

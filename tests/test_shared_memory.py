@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from upnext import shared_memory
-from upnext.shared_memory import shared_file, shared_folder
+from upnext.errors import SettingsError
+from upnext.shared_memory import Words, create_words, shared_file, shared_folder
 
 KILLED = """
 import os, signal
@@ -41,3 +42,17 @@ def test_what_a_killed_process_left_behind_goes_and_what_others_use_stays(place:
     with shared_folder("things") as folder:
         assert sorted(place.iterdir()) == sorted([in_use, folder])
     assert not left.exists()
+
+
+def test_words_are_shared_by_whoever_opens_them_and_another_file_is_refused(tmp_path: Path) -> None:
+    magic = b"upnext test 1\0\0\0"
+    create_words(tmp_path / "words", magic, 100)
+    one, other = (Words(tmp_path / "words", magic, 100, "table") for _ in range(2))
+    one.words[99] = -5
+    assert other.words[99] == -5
+    assert set(other.words[2:99]) == {0}
+    for n_words, name in ((99, magic), (100, b"upnext test 2\0\0\0")):
+        with pytest.raises(SettingsError, match="is no table; start the server anew"):
+            Words(tmp_path / "words", name, n_words, "table")
+    one.close()
+    assert other.words[99] == -5

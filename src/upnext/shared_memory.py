@@ -3,6 +3,7 @@
 Their names hold the process that made them, so that what a killed server left behind is removed by the next.
 """
 
+import mmap
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from upnext.errors import SettingsError
 
 _MEMORY = Path("/dev/shm")
 
@@ -21,6 +24,33 @@ def shared_file(name: str, create: Callable[[Path], None]) -> Iterator[Path]:
         path = folder / name
         create(path)
         yield path
+
+
+def create_words(path: Path, magic: bytes, n_words: int) -> None:
+    """A file of `n_words` 64-bit words, all 0 but for the first ones, `magic` (16 bytes).
+
+    Only what is touched takes memory.
+    """
+    with path.open("wb") as file:
+        file.write(magic)
+        file.truncate(8 * n_words)
+
+
+class Words:
+    """A file that `create_words` made, mapped: `words` are signed, written and read whole, being aligned."""
+
+    def __init__(self, path: Path, magic: bytes, n_words: int, what: str) -> None:
+        """`what` it should be, for the `SettingsError` that is raised when it is something else."""
+        with path.open("r+b") as file:
+            if os.fstat(file.fileno()).st_size != 8 * n_words or file.read(len(magic)) != magic:
+                raise SettingsError(f"{path} is no {what}; start the server anew")
+            self._map = mmap.mmap(file.fileno(), 0)
+        self.words = memoryview(self._map).cast("q")
+
+    def close(self) -> None:
+        """The words are not to be used again."""
+        self.words.release()
+        self._map.close()
 
 
 @contextmanager

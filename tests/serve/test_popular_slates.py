@@ -1,5 +1,7 @@
 """The popular slate that is ready: the one that rules would make, and only for whom it is that one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,15 @@ def test_the_crowd_moving_makes_another(live: Live) -> None:
     after = slates.of(live, REQUEST, 0)
     assert after is not before
     assert after.prepared.slate.rows.tolist() == by_rules(live)
+
+
+def test_another_release_makes_its_own_and_nothing_is_left_of_the_one_before(live: Live) -> None:
+    slates = PopularSlates()
+    before = slates.of(live, REQUEST, 0)
+    slates.of(live, SlateRequest(subject=None, k=7), 0)
+    other = replace(live, release_id="another")
+    assert slates.of(other, REQUEST, 0) is not before
+    assert len(slates._slates) == 1
 
 
 def test_where_too_little_is_popular_none_is_ready(live: Live) -> None:

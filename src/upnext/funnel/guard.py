@@ -4,22 +4,18 @@ Knows no store: what is raised here is handed out, to be told to other machines,
 """
 
 import math
-import mmap
-import os
 import zlib
 from collections import deque
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from upnext.clock import Clock
-from upnext.errors import SettingsError
 from upnext.settings import PressureSettings
-from upnext.shared_memory import shared_file
+from upnext.shared_memory import Words, create_words, shared_file
 
 _MAGIC = b"upnext guard 1\0\0"
 _HEAD_WORDS = 2
 _SLOTS = 1 << 20
-_FILE_BYTES = 8 * (_HEAD_WORDS + _SLOTS)
 _PARTS = 10  # of the window; the oldest is forgotten as a whole
 
 
@@ -30,9 +26,7 @@ def shared_guard() -> AbstractContextManager[Path]:
 
 def create_guard(path: Path) -> None:
     """A guard that is on for no region: 8 MiB, of which only what is touched takes memory, 4 KiB for each region."""
-    with path.open("wb") as file:
-        file.write(_MAGIC)
-        file.truncate(_FILE_BYTES)
+    create_words(path, _MAGIC, _HEAD_WORDS + _SLOTS)
 
 
 class _Region:
@@ -89,12 +83,8 @@ class Guard:
         self._clock = clock
         self._part_ms = settings.guard_window_ms / _PARTS
         self._quiet_until_ms = clock.monotonic_ms() + settings.guard_quiet_ms
-        with path.open("r+b") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes != _FILE_BYTES or file.read(len(_MAGIC)) != _MAGIC:
-                raise SettingsError(f"{path} is no file of a guard; start the server anew")
-            self._map = mmap.mmap(file.fileno(), 0)
-        self._words = memoryview(self._map).cast("q")
+        self._file = Words(path, _MAGIC, _HEAD_WORDS + _SLOTS, "file of a guard")
+        self._words = self._file.words
         self._rest = _Region("")
         self._regions: dict[str | None, _Region] = {None: self._rest, "": self._rest}
         self._most = len(self._regions) + settings.regions
@@ -138,8 +128,7 @@ class Guard:
 
     def close(self) -> None:
         """The guard is not to be used again."""
-        self._words.release()
-        self._map.close()
+        self._file.close()
 
     def _put(self, there: _Region, now_ms: float, left_ms: float) -> None:
         until_ns = int((now_ms + left_ms) * 1e6)

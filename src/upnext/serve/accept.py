@@ -4,7 +4,6 @@ import asyncio
 import errno
 import fcntl
 import logging
-import mmap
 import os
 import socket
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from upnext.clock import Clock
 from upnext.errors import SettingsError
-from upnext.shared_memory import shared_file
+from upnext.shared_memory import Words, create_words, shared_file
 
 _MAGIC = b"upnext accept 1\0"
 _HEAD_WORDS = 3  # the magic, and how many slots were ever taken
@@ -21,7 +20,7 @@ _USED = 2
 _SLOT_WORDS = 3
 _PID, _BEAT_NS, _OPEN = range(_SLOT_WORDS)
 _SLOTS = 1_024
-_FILE_BYTES = 8 * (_HEAD_WORDS + _SLOTS * _SLOT_WORDS)
+_N_WORDS = _HEAD_WORDS + _SLOTS * _SLOT_WORDS
 _SILENT_MS = 1_000.0  # after which a worker is not counted on; one that is well beats every 100 ms
 _AT_ONCE = 4  # connections, where many wait: a busy worker comes back to them late
 _LEAD = 2  # connections more than another worker that are none too many
@@ -38,9 +37,7 @@ def shared_counts() -> AbstractContextManager[Path]:
 
 def create_counts(path: Path) -> None:
     """Counts of no worker yet."""
-    with path.open("wb") as file:
-        file.write(_MAGIC)
-        file.truncate(_FILE_BYTES)
+    create_words(path, _MAGIC, _N_WORDS)
 
 
 class WorkerCounts:
@@ -56,12 +53,8 @@ class WorkerCounts:
         """Opens what `create_counts` made. Raises `SettingsError` when it is something else."""
         self._clock = clock
         self._path = path
-        with path.open("r+b") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes != _FILE_BYTES or file.read(len(_MAGIC)) != _MAGIC:
-                raise SettingsError(f"{path} holds no counts of workers; start the server anew")
-            self._map = mmap.mmap(file.fileno(), 0)
-        self._words = memoryview(self._map).cast("q")
+        self._file = Words(path, _MAGIC, _N_WORDS, "file of counts of workers")
+        self._words = self._file.words
         self._mine: int | None = None  # place of the first word of this worker's slot
 
     def join(self, process_id: int) -> None:
@@ -121,8 +114,7 @@ class WorkerCounts:
     def close(self) -> None:
         """The counts are not to be used again."""
         self.leave()
-        self._words.release()
-        self._map.close()
+        self._file.close()
 
 
 class Acceptor:

@@ -17,7 +17,6 @@ _MOST_KINDS = 64  # of requests: by number of items, region and filter
 class PopularSlate:
     """A slate, and what it is made of."""
 
-    live: Live
     ranked: Ranked
     prepared: Prepared
     keys: Keys  # of the items that the rules looked at, best first
@@ -35,12 +34,16 @@ class PopularSlates:
 
     def __init__(self) -> None:
         self._slates: dict[tuple[int, str, tuple[str, ...]], PopularSlate] = {}
+        self._release = ""  # that they are made of
 
     def of(self, live: Live, request: SlateRequest, now_ms: int) -> PopularSlate | None:
         """That for a request which excludes nothing, as if nothing were seen; None where too little is popular."""
+        if live.release_id != self._release or len(self._slates) >= _MOST_KINDS:
+            self._slates.clear()
+            self._release = live.release_id
         kind = (request.k, request.region, request.genres)
         slate, ranked = self._slates.get(kind), live.funnel.popular()
-        if slate and slate.live is live and slate.ranked is ranked and slate.prepared.serves(request, live, now_ms):
+        if slate and slate.ranked is ranked and slate.prepared.serves(request, live, now_ms):
             return slate
         reranker = live.funnel.reranker
         answer = Answer(ranked)
@@ -49,7 +52,5 @@ class PopularSlates:
             return None
         kept = ranked.rows[reranker.keep(ranked.rows, request, ranked.rows[:0])]
         near = kept[: reranker.reach(request.k)]
-        if len(self._slates) >= _MOST_KINDS:
-            self._slates.clear()
-        slate = self._slates[kind] = PopularSlate(live, ranked, prepared, live.funnel.catalog.keys.take(near))
+        slate = self._slates[kind] = PopularSlate(ranked, prepared, live.funnel.catalog.keys.take(near))
         return slate

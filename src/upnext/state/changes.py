@@ -6,7 +6,6 @@ with what it was before they read the state.
 """
 
 import itertools
-import mmap
 import os
 import time
 import zlib
@@ -14,14 +13,12 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from upnext.errors import SettingsError
-from upnext.shared_memory import shared_file
+from upnext.shared_memory import Words, create_words, shared_file
 
 _MAGIC = b"upnext changes 1"
 _HEAD_WORDS = 3  # the magic's two, and that of everybody at once
 _EVERYBODY = 2
 _SLOTS = 1 << 20
-_FILE_BYTES = 8 * (_HEAD_WORDS + _SLOTS)
 _WORD = (1 << 63) - 1
 
 
@@ -32,9 +29,7 @@ def shared_changes() -> AbstractContextManager[Path]:
 
 def create_changes(path: Path) -> None:
     """A table of no changes: 8 MiB, of which only what is touched takes memory."""
-    with path.open("wb") as file:
-        file.write(_MAGIC)
-        file.truncate(_FILE_BYTES)
+    create_words(path, _MAGIC, _HEAD_WORDS + _SLOTS)
 
 
 class Changes:
@@ -47,12 +42,8 @@ class Changes:
 
     def __init__(self, path: Path, tenant: str = "") -> None:
         """Opens what `create_changes` made. Raises `SettingsError` when it is something else."""
-        with path.open("r+b") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes != _FILE_BYTES or file.read(len(_MAGIC)) != _MAGIC:
-                raise SettingsError(f"{path} is no table of changes; start the server anew")
-            self._map = mmap.mmap(file.fileno(), 0)
-        self._words = memoryview(self._map).cast("q")
+        self._file = Words(path, _MAGIC, _HEAD_WORDS + _SLOTS, "table of changes")
+        self._words = self._file.words
         self._seed = zlib.crc32(tenant.encode() + b"/")
         self._next = itertools.count(time.monotonic_ns() ^ (os.getpid() << 40))
 
@@ -72,8 +63,7 @@ class Changes:
 
     def close(self) -> None:
         """The table is not to be used again."""
-        self._words.release()
-        self._map.close()
+        self._file.close()
 
     def _slot(self, subject: str) -> int:
         return _HEAD_WORDS + zlib.crc32(subject.encode("utf-8", "surrogatepass"), self._seed) % _SLOTS

@@ -37,7 +37,9 @@ class RedisServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Returns once it answers. Again is fine while it runs."""
+        if self._process is not None:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [_program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--save", "", "--appendonly", "no", "--unixsocket", "", "--daemonize", "no", *self._options]

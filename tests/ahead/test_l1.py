@@ -73,3 +73,17 @@ def test_what_is_larger_than_all_of_it_is_not_kept_nor_is_what_it_replaces() -> 
     nothing = L1(0, 0.25)
     nothing.put(key("a"), entry())
     assert nothing.get(key("a")) is None
+
+
+def test_looking_is_no_use_and_all_keys_have_their_turn() -> None:
+    l1 = L1(4 * ENTRY_BYTES, 0.5)
+    l1.put(key("h"), entry(head=True))
+    for name in "ab":
+        l1.put(key(name), entry())
+    assert l1.look(key("a")) is not None
+    assert l1.look(key("h")) is not None
+    assert l1.look(key("z")) is None
+    l1.put(key("c"), entry())
+    assert l1.look(key("a")) is None, "it was the one used longest ago"
+    turns = [l1.next_keys(2) for _ in range(4)]
+    assert sorted(turns[0] + turns[1]) == sorted(turns[2] + turns[3]) == [key("b"), key("c"), key("h")]

@@ -126,6 +126,49 @@ def test_of_many_who_ask_for_the_same_at_once_one_works(home: Path) -> None:
         assert {slate["tier"] for slate in found} == {"full"}
 
 
+def test_whoever_asks_after_an_event_is_not_given_what_began_before_it(home: Path) -> None:
+    @scenario(home)
+    async def _(client: httpx.AsyncClient, engine: Engine) -> None:
+        live = engine.live
+        assert live is not None
+        clicked = ids(await ask(client, consent=False))[0]
+        asked, go_on, score = [], threading.Event(), live.funnel.ranker.score
+
+        def slow(*arguments: Any) -> Any:
+            asked.append(1)
+            go_on.wait(30)
+            return score(*arguments)
+
+        live.funnel.ranker.score = slow  # type: ignore[union-attr, method-assign]
+        before = asyncio.create_task(ask(client))
+        while not asked:
+            await asyncio.sleep(0.001)
+        await tell(client, "click", clicked)
+        after = asyncio.create_task(ask(client))
+        for _ in range(100):  # until it waits for the ranker too, or for the other's slate
+            await asyncio.sleep(0)
+        go_on.set()
+        assert (await before)["state_version"] == 0
+        slate = await after
+        assert (slate["state_version"], slate["route_why"]) == (1, "absent")
+        assert clicked not in ids(slate)
+
+
+def test_what_is_kept_of_somebody_who_changed_or_was_erased_does_not_stay_in_memory(home: Path) -> None:
+    @scenario(home)
+    async def _(client: httpx.AsyncClient, engine: Engine) -> None:
+        shortlists = engine.ahead.shortlists
+        await ask(client)
+        await ask(client, user_id="bob")
+        await tell(client, "click", "x")
+        assert len(shortlists.l1) == 2
+        shortlists.sweep()
+        assert len(shortlists.l1) == 1
+        assert "shortlists" in (await client.delete("/v1/users/bob")).json()["message"]
+        shortlists.sweep()
+        assert len(shortlists.l1) == 0
+
+
 @pytest.mark.parametrize("remote", [False, True], ids=["lmdb", "redis"])
 def test_what_the_store_holds_answers_a_worker_that_has_nothing_at_hand(
     home: Path, tmp_path: Path, remote: bool

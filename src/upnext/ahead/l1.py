@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from upnext.state.shortlist import Shortlist
 
@@ -35,6 +35,7 @@ class L1:
         pinned_bytes = int(most_bytes * pinned_share)
         self._pinned: LRUCache[Key, AtHand] = LRUCache(pinned_bytes, _size_bytes)
         self._rest: LRUCache[Key, AtHand] = LRUCache(most_bytes - pinned_bytes, _size_bytes)
+        self._round: list[Key] = []  # what `next_keys` has still to give of this time round
 
     def __len__(self) -> int:
         return len(self._rest) + len(self._pinned)
@@ -61,6 +62,21 @@ class L1:
             cache[key] = at_hand
         else:
             cache.pop(key, None)
+
+    def look(self, key: Key) -> AtHand | None:
+        """What is kept under `key`, which does not count as a use of it."""
+        for cache in (self._rest, self._pinned):
+            if key in cache:
+                found: AtHand = Cache.__getitem__(cache, key)
+                return found
+        return None
+
+    def next_keys(self, n: int) -> list[Key]:
+        """Some of all keys, others each time, until all have had their turn, and so on; of entries that may be gone."""
+        if not self._round:
+            self._round = [*self._rest, *self._pinned]
+        some, self._round = self._round[:n], self._round[n:]
+        return some
 
     def drop(self, key: Key) -> None:
         """Nothing is kept under `key` any more."""

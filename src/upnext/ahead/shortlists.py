@@ -12,12 +12,13 @@ from upnext.funnel.live import Live
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.route import LIVE_ABSENT, LIVE_SHORT, Route, route_of
 from upnext.settings import AheadSettings
-from upnext.state.changes import Changes
+from upnext.state.changes import Change, Changes
 from upnext.state.shortlist import Origin, Shortlist, shortlist_key
 from upnext.state.user_state import UserState, state_key
 from upnext.store.interface import Store
 
 _AT_ONCE = 200  # shortlists in one write
+_SWEPT_AT_ONCE = 200
 _OTHER_WISHES = ("filter", "depth")
 _UNCHANGED = (0, 0)  # of nobody in particular
 
@@ -66,7 +67,7 @@ class Shortlists:
         self._queue: deque[tuple[str, Shortlist]] = deque(maxlen=settings.queue)
         self.dropped = 0  # shortlists that other workers will not find, since too many waited to be stored
 
-    def change_of(self, subject: str | None) -> tuple[int, int]:
+    def change_of(self, subject: str | None) -> Change:
         """To be taken before the state is read of which a shortlist is made. Any thread."""
         return _UNCHANGED if subject is None else self._changes.of(subject)
 
@@ -132,11 +133,11 @@ class Shortlists:
             answer.why = route.why
         return False
 
-    def take_in(self, request: SlateRequest, shortlist: Shortlist, answer: Answer, change: tuple[int, int]) -> None:
+    def take_in(self, request: SlateRequest, shortlist: Shortlist, answer: Answer, change: Change) -> None:
         """Keeps in L1 what was found in L2 on the way of a request."""
         self.l1.put(_key_of(request), AtHand(shortlist, answer.seen_rows, answer.state_version, change))
 
-    def keep(self, live: Live, request: SlateRequest, answer: Answer, change: tuple[int, int]) -> None:
+    def keep(self, live: Live, request: SlateRequest, answer: Answer, change: Change) -> None:
         """Keeps what an ordinary request worked out, for the next one of the same user; `change` as of before it.
 
         What only another filter or depth asked for does not replace the user's shortlist in L2.
@@ -154,6 +155,13 @@ class Shortlists:
         if shortlist is not None:
             self._offer(request.subject, shortlist)
         return shortlist is not None
+
+    def sweep(self) -> None:
+        """Lets go of some that can answer no more, since their users changed: now and then, so that none stays long."""
+        for key in self.l1.next_keys(_SWEPT_AT_ONCE):
+            at_hand, subject = self.l1.look(key), key[0]
+            if at_hand is not None and subject and at_hand.change != self._changes.of(subject):
+                self.l1.drop(key)
 
     def write(self) -> None:
         """Stores what is queued, each for as long as it may answer; for a thread of its own, now and then.

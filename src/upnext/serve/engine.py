@@ -18,7 +18,6 @@ from upnext.domain.identity import Keys
 from upnext.errors import ReleaseError, StoreError, UpnextError
 from upnext.features.item_rows import item_tier
 from upnext.funnel.answer import Answer, Slate
-from upnext.funnel.breaker import CircuitBreaker
 from upnext.funnel.guard import shared_guard
 from upnext.funnel.live import Live, open_live
 from upnext.funnel.ranking.chunking import measured_chunk
@@ -42,6 +41,7 @@ from upnext.metrics.recorder import Metrics
 from upnext.metrics.seldom import Seldom
 from upnext.release.releases import Releases
 from upnext.serve.applier import StateApplier
+from upnext.serve.breakers import breakers_of
 from upnext.serve.compute import ComputeThread
 from upnext.serve.follower import CrowdFollower
 from upnext.serve.gauges import set_gauges
@@ -54,7 +54,7 @@ from upnext.serve.steering import Steering
 from upnext.serve.tenants import store_settings_of
 from upnext.serve.warm_up import warm_up
 from upnext.serve.writer import EventWriter
-from upnext.settings import Settings
+from upnext.settings import Settings, StoreSettings
 from upnext.state.advance import SessionStepper
 from upnext.state.guarded_stepper import GuardedStepper
 from upnext.state.people import People
@@ -62,8 +62,6 @@ from upnext.state.user_state import UserState, remember_encoders, state_key
 from upnext.store.interface import Store
 from upnext.store.opening import open_store
 
-GUARDED = ("ranker", "retrieval", "store", "session_model")  # by circuit breakers
-_STEP_SLOW_MS = 20.0  # one step of the session encoder, for however many users, takes a tenth of a millisecond
 _JOIN_EVERY_MS = 1_000.0
 _MEASURE_EVERY_MS = 1_000.0
 _STORE_EVERY_MS = 50.0
@@ -111,7 +109,7 @@ class Engine:
         self._metrics = metrics
         of_tenant = store_settings_of(tenant, settings.store)
         self.store: Store = open_store(home, of_tenant, clock)
-        self.breakers = {name: self._breaker(name) for name in GUARDED}
+        self.breakers = breakers_of(settings, clock, self._told)
         self.reader = StateReader(self.store, clock, self.breakers["store"])
         self.event_log: EventLog = RecentLog(LmdbEventLog(home / "log"))
         self.records = Records(home / "records")
@@ -119,18 +117,7 @@ class Engine:
         self.dead_letters = DeadLetters(home / "deadletters", settings.dead_letters, clock)
         budget = settings.budget
         self.compute = ComputeThread(clock, budget.hard_stop_ms, budget.most_lost, lambda lost: exhausted())
-        self.ahead = Ahead(
-            self.store,
-            of_tenant,
-            settings.ahead,
-            clock,
-            tenant=tenant,
-            changes_file=changes_file,
-            live=lambda: self.live,
-            view=self.reader.view,
-            offer=self.compute.offer,
-            most_ms=budget.full_ms,
-        )
+        self.ahead = self._made_ahead(of_tenant, changes_file)
         impressions = settings.impressions
         self.served = ServedSlates(home / "served", impressions, clock, max_bytes=impressions.max_bytes)
         self.served_writer = ServedWriter(self.served, impressions.queue_slates)
@@ -157,19 +144,7 @@ class Engine:
         self._swapping = threading.Lock()
         self._closing = False
         self._watching: asyncio.Task[None] | None = None
-        self._rounds = Rounds(
-            [
-                Round("following the log", settings.trends.follow_ms, self.applier.follow),
-                Round("putting back healed vectors", settings.trends.follow_ms, self.reader.put_back),
-                Round("noting encoders", _NOTE_EVERY_MS, self._note_encoders),
-                Round("storing shortlists", _STORE_EVERY_MS, self.ahead.shortlists.write),
-                Round("taking in posted items", settings.items.follow_ms, self.items.follow),
-                Round("joining slates to outcomes", _JOIN_EVERY_MS, self._join),
-                Round("measuring", _MEASURE_EVERY_MS, self._measure),
-                Round("dropping old dead letters", _TRIM_EVERY_MS, self.dead_letters.trim),
-            ],
-            clock,
-        )
+        self._rounds = Rounds(self._made_rounds(), clock)
 
     @property
     def live(self) -> Live | None:
@@ -301,12 +276,32 @@ class Engine:
             before.follower.close()
         _log.info("release %s is in force", live.release_id)
 
-    def _breaker(self, name: str) -> CircuitBreaker:
+    def _made_ahead(self, store_settings: StoreSettings, changes_file: Path | None) -> Ahead:
+        return Ahead(
+            self.store,
+            store_settings,
+            self.settings.ahead,
+            self.clock,
+            tenant=self.tenant,
+            changes_file=changes_file,
+            live=lambda: self.live,
+            view=self.reader.view,
+            offer=self.compute.offer,
+            most_ms=self.settings.budget.full_ms,
+        )
+
+    def _made_rounds(self) -> list[Round]:
         settings = self.settings
-        # A read takes far less than the most it may: half of that is slow.
-        slow_ms = {"store": settings.store.timeout_ms / 2, "session_model": _STEP_SLOW_MS}.get(name)
-        hung_ms = settings.budget.hard_stop_ms
-        return CircuitBreaker(name, settings.pressure, self.clock, self._told, slow_ms=slow_ms, hung_ms=hung_ms)
+        return [
+            Round("following the log", settings.trends.follow_ms, self.applier.follow),
+            Round("putting back healed vectors", settings.trends.follow_ms, self.reader.put_back),
+            Round("noting encoders", _NOTE_EVERY_MS, self._note_encoders),
+            Round("storing shortlists", _STORE_EVERY_MS, self.ahead.shortlists.write),
+            Round("taking in posted items", settings.items.follow_ms, self.items.follow),
+            Round("joining slates to outcomes", _JOIN_EVERY_MS, self._join),
+            Round("measuring", _MEASURE_EVERY_MS, self._measure),
+            Round("dropping old dead letters", _TRIM_EVERY_MS, self.dead_letters.trim),
+        ]
 
     def _join(self) -> None:
         self.joiner.catch_up(deadline=Deadline.after(self.clock, _LONGEST_ROUND_MS), wait=False)
@@ -349,6 +344,7 @@ class Engine:
         while True:
             await asyncio.sleep(self.settings.serve.release_poll_ms / 1_000)
             await self._share_guard()
+            self.ahead.shortlists.sweep()
             if watcher.changed() is None:
                 continue
             try:

@@ -14,9 +14,9 @@ from upnext.serve.messages import UserErased, UserExport
 from upnext.state.people import Erased, Known, document
 
 _MESSAGE = (
-    "erased from the log, the states, the slates kept for training, the dead letters and the user records; the next "
-    "training set has nothing of this user. Releases, checkpoints, backups and exports made earlier are not changed: "
-    "train anew, and delete the old ones, where nothing learnt with this user may remain."
+    "erased from the log, the states, the shortlists, the slates kept for training, the dead letters and the user "
+    "records; the next training set has nothing of this user. Releases, checkpoints, backups and exports made earlier "
+    "are not changed: train anew, and delete the old ones, where nothing learnt with this user may remain."
 )
 
 

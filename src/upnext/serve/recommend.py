@@ -29,6 +29,7 @@ from upnext.serve.prepared import Prepared, prepared_of
 from upnext.serve.slate_items import items_of
 from upnext.serve.steering import Course
 from upnext.settings import Settings
+from upnext.state.changes import Change
 
 _NO_ROWS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 _failures = Seldom(logging.getLogger(__name__))
@@ -58,6 +59,7 @@ class _Asked:
     begin_ms: float  # on the monotonic clock
     request_id: str
     request: SlateRequest
+    change: Change  # as of before anything was read of the user: whoever saw another one knows of other events
     why: str = "absent"  # there is no shortlist to answer it from
     prepared: Prepared | None = None
 
@@ -80,7 +82,9 @@ class Recommend:
         engine.items.heed(live)
         _check(body, engine.settings)
         quality = engine.steering.quality_of(body.context.region, live.funnel.catalog.regions)
-        asked = _Asked(body, live, begin_ms, new_request_id(), _slate_request(body, live, quality))
+        request = _slate_request(body, live, quality)
+        change = engine.ahead.shortlists.change_of(request.subject)
+        asked = _Asked(body, live, begin_ms, new_request_id(), request, change)
         answer = self._at_hand_or_none(asked) or await self._shared(asked) or await self._worked_out(asked)
         return self._response(asked, answer)
 
@@ -123,8 +127,11 @@ class Recommend:
         return answer_of(at_hand.shortlist, popular, at_hand.seen_rows, at_hand.state_version, route)
 
     async def _shared(self, asked: _Asked) -> Answer | None:
-        """The answer that another request for the same gets, as far as it is within this one's time; None: none is."""
-        flight = self._flights.under_way(_flight_key(asked))
+        """The answer that another request for the same gets, as far as it is within this one's time; None: none is.
+
+        One that began before an event of the user was acknowledged is not for the same: it does not know of it.
+        """
+        flight = self._flights.under_way(_flight_key(asked)) if self._engine.ahead.feed.trusted else None
         if flight is None:
             return None
         engine = self._engine
@@ -171,7 +178,6 @@ class Recommend:
         """Takes `answer` through the funnel, in the compute thread, until its slate is there or its time is over."""
         engine, live = self._engine, asked.live
         deadline = Deadline(engine.clock, asked.begin_ms + course.budget_ms)
-        change = engine.ahead.shortlists.change_of(request.subject)
 
         def job() -> None:
             answer.timing_ms["queue"] = engine.clock.monotonic_ms() - asked.begin_ms
@@ -190,9 +196,9 @@ class Recommend:
         elif course.most == "popular":
             return
         elif answer.shortlist is not None:
-            engine.ahead.shortlists.take_in(request, answer.shortlist, answer, change)
+            engine.ahead.shortlists.take_in(request, answer.shortlist, answer, asked.change)
         else:
-            engine.ahead.shortlists.keep(live, request, answer, change)
+            engine.ahead.shortlists.keep(live, request, answer, asked.change)
 
     def _take_popular(self, asked: _Asked, answer: Answer) -> None:
         """Lets `answer` have the popular slate that is ready, where it is this user's; else it has none yet."""
@@ -234,9 +240,9 @@ class Recommend:
             self._metrics.count_degraded(each.stage, each.why)
 
 
-def _flight_key(asked: _Asked) -> tuple[str | None, str, tuple[str, ...], str]:
+def _flight_key(asked: _Asked) -> tuple[str, str | None, Change, str, tuple[str, ...], str]:
     request = asked.request
-    return request.subject, request.region, request.genres, request.mode
+    return asked.live.release_id, request.subject, asked.change, request.region, request.genres, request.mode
 
 
 def _check(body: RecommendRequest, settings: Settings) -> None:

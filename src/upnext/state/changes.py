@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 from upnext.shared_memory import Words, create_words, shared_file
 
@@ -19,6 +20,7 @@ _MAGIC = b"upnext changes 1"
 _HEAD_WORDS = 3  # the magic's two, and that of everybody at once
 _EVERYBODY = 2
 _SLOTS = 1 << 20
+Change: TypeAlias = tuple[int, int]  # that of a subject, and that of everybody
 _WORD = (1 << 63) - 1
 
 
@@ -47,7 +49,7 @@ class Changes:
         self._seed = zlib.crc32(tenant.encode() + b"/")
         self._next = itertools.count(time.monotonic_ns() ^ (os.getpid() << 40))
 
-    def of(self, subject: str) -> tuple[int, int]:
+    def of(self, subject: str) -> Change:
         """What to compare with later: equal as long as nothing was marked. 0.5 µs."""
         words = self._words
         return words[self._slot(subject)], words[_EVERYBODY]

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from upnext.clock import Clock
 from upnext.errors import UpnextError
+from upnext.metrics.seldom import Seldom
 from upnext.state.advance import SessionStepper
 
 Floats = npt.NDArray[np.float32]
 _HANGS_MS = 50.0
-_log = logging.getLogger(__name__)
+_failures = Seldom(logging.getLogger(__name__))
 
 
 class NoStep(UpnextError):
@@ -68,7 +69,7 @@ class GuardedStepper:
             steps = self._stepper.step(hidden, item_keys)
             ok = True
         except Exception as error:
-            _log.exception("the session encoder failed; vectors lag behind until it can step again")
+            _failures.exception("the session encoder failed; vectors lag behind until it can step again", error)
             raise NoStep("the session encoder failed; vectors lag behind until it can step again") from error
         finally:
             del self._under_way[this]

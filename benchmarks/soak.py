@@ -39,7 +39,7 @@ from upnext.bench.target import numbered_users, parse_target
 from upnext.release.releases import Releases
 
 _KINDS = {"Pss": "pss", "Pss_Anon": "anonymous", "Pss_File": "files", "Pss_Shmem": "shared"}
-_FRESH_ITEMS = 500  # posted again and again
+_FRESH_ITEMS = 50  # posted again and again; all known within the first minutes
 _REST_S = 1.0  # for connections to close
 _LEAST_KEPT_PER_S = 1.0  # requests, for which a connection is kept: servers close idle ones
 
@@ -75,11 +75,11 @@ def look_at(process: int) -> Worker:
 class Others:
     """Events and items, one a request, at a steady pace in a thread of its own, until told to stop."""
 
-    def __init__(self, url: str, events_per_s: float, items_per_s: float, n_items: int, seed: int) -> None:
+    def __init__(self, url: str, events_per_s: float, items_per_s: float, clicked_items: int, seed: int) -> None:
         self._url = url
         self._rates = {"/v1/events": events_per_s, "/v1/items": items_per_s}
         self._random = np.random.default_rng(seed)
-        self._n_items = n_items
+        self._clicked_items = clicked_items
         self._answers: Counter[str] = Counter()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -124,7 +124,7 @@ class Others:
             "event_id": os.urandom(16).hex(),
             "action": "click",
             "user_id": f"user{self._random.integers(20_000)}",
-            "item_id": f"item{self._random.integers(self._n_items)}",
+            "item_id": f"item{self._random.integers(self._clicked_items)}",
             "timestamp_ms": int(time.time() * 1e3),
         }
 
@@ -135,7 +135,7 @@ class Others:
 
 def soak(url: str, home: Path, options: argparse.Namespace, workers: Callable[[], list[int]]) -> list[Minute]:
     """One minute after the other. The last answers of one are waited for before the next begins."""
-    others = Others(url, options.rate / 3, options.items_per_s, options.items, options.seed)
+    others = Others(url, options.rate / 3, options.items_per_s, options.clicked_items, options.seed)
     others.start()
     minutes: list[Minute] = []
     for number in range(1, options.minutes + 1):
@@ -163,6 +163,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, help="with a random release; written to  [one is made]")
     parser.add_argument("--items", type=int, default=100_000, help="of the release  [%(default)s]")
+    parser.add_argument(
+        "--clicked-items",
+        type=int,
+        default=2_000,
+        help="that events are about: the first of an item costs a kilobyte, which is not a leak  [%(default)s]",
+    )
     parser.add_argument("--minutes", type=int, default=60, help="[%(default)s]")
     parser.add_argument("--warm-minutes", type=int, default=10, help="not compared  [%(default)s]")
     parser.add_argument("--rate", type=float, default=150.0, help="slates a second  [%(default)s]")

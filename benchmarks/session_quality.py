@@ -1,7 +1,7 @@
 """Quality and cost of the session model alone on MovieLens 1M: HR@10, NDCG@10, recall@500, training seconds.
 
 Leave-one-out: the newest interaction of every user is the test target, the one before it validates, the rest trains.
-At test the model reads everything but the target. All 3,416 movies are ranked, those already seen dropped, ties
+At test the model reads everything but the target, with the ratings given so far. All 3,416 movies are ranked, those already seen dropped, ties
 counted against the target.
 
     python benchmarks/session_quality.py ../shared/data/ml-1m.zip --seed 1 --json figures.json
@@ -26,15 +26,16 @@ from upnext.training.session_loop import load_session, train_session
 
 
 def read_ml_1m(path: Path) -> tuple[Sequences, int]:
-    """All histories, items as rows in order of movie id, and the number of items."""
+    """All histories, items as rows in order of movie id, ratings as values; and the number of items."""
     with zipfile.ZipFile(path) as archive, archive.open("ml-1m/interactions.csv") as file:
         rows = csv.reader(io.TextIOWrapper(file, "utf-8"))
         next(rows)
-        events = np.array([(int(user), int(movie), int(position)) for user, movie, _, position, _ in rows])
-    events = events[np.lexsort((events[:, 2], events[:, 0]))]
+        events = np.array([[int(field) for field in row[:4]] for row in rows])  # user, movie, rating, position
+    events = events[np.lexsort((events[:, 3], events[:, 0]))]
     users, user_rows = np.unique(events[:, 0], return_inverse=True)
     movies, item_rows = np.unique(events[:, 1], return_inverse=True)
-    return Sequences.from_events(user_rows, item_rows, len(users)), len(movies)
+    values = events[:, 2].astype(np.float32)
+    return Sequences.from_events(user_rows, item_rows, len(users), values=values), len(movies)
 
 
 def ranks_of_next(encoder: SessionEncoder, known: Sequences, targets: np.ndarray) -> np.ndarray:
@@ -64,7 +65,7 @@ def figures(ranks: np.ndarray) -> dict[str, float]:
 
 @click.command()
 @click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--kind", type=click.Choice(["lru", "gru"]), default="lru", show_default=True)
+@click.option("--kind", type=click.Choice(["gated", "lru", "gru"]), default=SessionConfig().kind, show_default=True)
 @click.option("--epochs", type=int, default=SessionConfig().epochs, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--threads", type=int, default=2, show_default=True, help="Threads of torch.")

@@ -25,6 +25,8 @@ _PLAIN = {
     "retrieval.trending": "as retrieval.user_vector",
     "retrieval.session_vector_weight": "as retrieval.user_vector_weight",
     "retrieval.covisit_weight": "as retrieval.user_vector_weight",
+    "retrieval.session_knn_weight": "as retrieval.user_vector_weight",
+    "retrieval.neighbours_weight": "as retrieval.user_vector_weight",
     "retrieval.content_weight": "as retrieval.user_vector_weight",
     "retrieval.popular_weight": "as retrieval.user_vector_weight",
     "retrieval.trending_weight": "as retrieval.user_vector_weight",

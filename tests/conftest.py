@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # One thread per native library: tests run beside each other, and results do not depend on the number of cores.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -54,8 +54,11 @@ class NoSteps:
         yield lambda done, total, remark="": None
 
 
-def train_tiny(home: Path, seed: int = 0) -> str:
-    """Imports the tiny world into `home`, trains and activates; the release's id. A few seconds."""
+def train_tiny(home: Path, seed: int = 0, *, select: bool = False, kind: Literal["dnn", "trees"] = "dnn") -> str:
+    """Imports the tiny world into `home`, trains and activates; the release's id. A few seconds.
+
+    With `select` the ranker's inputs are selected, rather than the default ones. `kind`: of the ranker.
+    """
     from upnext.cli.home import opened_home
     from upnext.cli.pipeline.plan import ListSettings, TrainSettings
     from upnext.cli.pipeline.run import TrainingRun
@@ -67,12 +70,14 @@ def train_tiny(home: Path, seed: int = 0) -> str:
     from upnext.models.two_tower import TwoTowerConfig
     from upnext.release.releases import Releases
     from upnext.settings import Settings
+    from upnext.training.selection import FeatureSettings
 
     train = TrainSettings(
         session=SessionConfig(epochs=8, embedding_size=16, learning_rate=1e-2, batch_events=2_048),
         two_tower=TwoTowerConfig(epochs=2, embedding_size=16, hidden_size=32, batch_events=2_048),
-        ranker=RankerConfig(epochs=2, first_width=32, hidden=(32, 16), exits=(1, 2), batch_lists=16),
+        ranker=RankerConfig(kind=kind, epochs=2, first_width=32, hidden=(32, 16), exits=(1, 2), batch_lists=16),
         lists=ListSettings(most=400, parity=60),
+        features=FeatureSettings(select=select, keep=20, repeats=1),
     )
     with opened_home(home) as opened:
         source = open_source(TINY_WORLD, now_ms=TINY_WORLD_NOW_MS)

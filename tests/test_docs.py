@@ -17,10 +17,9 @@ import pytest
 import upnext
 from upnext.cli.main import cli
 from upnext.contracts.gate import Admitted, admit_events, admit_items, admit_users
-from upnext.ingest.replay import ReplayReport
 from upnext.metrics.recorder import Metrics
 from upnext.serve import messages
-from upnext.serve.openapi import openapi_document
+from upnext.serve.openapi import RECORDS, openapi_document
 from upnext.settings import Settings, load_settings, load_table, settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -265,7 +264,7 @@ def test_json_examples_are_what_the_server_reads_and_writes(side: str, record: s
         fields = set(openapi_document()["components"]["schemas"][record]["properties"])
         assert not set(json.loads(text)) - fields
         return
-    kind = ReplayReport if record == "ReplayReport" else getattr(messages, record)
+    kind = {each.__name__: each for each in RECORDS}[record]
     assert record.endswith("Request") == (side == "request")
     decoded = msgspec.json.decode(text, type=kind)
     # Written again it has the same fields: none is made up.
@@ -321,7 +320,7 @@ def test_every_reason_and_code_of_a_failure_is_told() -> None:
 def test_every_metric_is_told_and_no_other() -> None:
     told = set(re.findall(r"`(upnext_\w+)`", HTTP))
     metrics = Metrics()
-    metrics.count_request("full", "live")
+    metrics.count_request("full", "live", {"total": 1.0})
     metrics.count_degraded("ranking", "deadline")
     metrics.count_rejected("unknown_action")
     metrics.observe_stage("total", 1.0)

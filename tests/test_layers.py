@@ -18,7 +18,7 @@ ORDER = (
 )  # fmt: skip
 ONLINE = {"serve", "console", "ahead", "funnel"}
 OFFLINE = {"compress", "training", "models"}
-LEARNING_LIBRARIES = ("torch", "onnx", "sklearn", "scipy", "implicit", "matplotlib")
+LEARNING_LIBRARIES = ("torch", "onnx", "sklearn", "scipy", "implicit", "matplotlib", "xgboost")
 
 
 def part_of(module: str) -> str:

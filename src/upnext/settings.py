@@ -23,6 +23,10 @@ AtLeastOne: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 Share: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1)]
+StepWeight: TypeAlias = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+StepAction: TypeAlias = Literal[
+    "view", "click", "play", "complete", "like", "dislike", "add_to_cart", "purchase", "search", "hover"
+]
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +85,9 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     seen_items: AtLeastOne = 5_000  # most distinct items kept as "seen"; past that any one makes way for a new one
     # most events in one commit whose session vectors step before they are acknowledged; past that, when next read
     step_at_once: Count = 64
+    # by action, how far one event moves the session vector: 1 all the way, 0 not at all, below 0 away from the item;
+    # where it says nothing, hover 0.25, search 0.5, dislike -0.5, all others 1: {"hover" = 0.1}
+    action_weights: dict[StepAction, StepWeight] = {}
     session_gap_ms: Count = 30 * 60_000  # a longer pause starts a new session, where events carry no session id
 
 
@@ -93,6 +100,8 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     covisit_half_life_ms: AtLeastOne = 7 * DAY_MS
     covisit_width: AtLeastOne = 128  # successors kept per item; the least frequent makes way
     covisit_bytes: AtLeastOne = 256 * 2**20  # bound on the table of successors, per worker
+    sessions_per_item: AtLeastOne = 100  # newest sessions that an item was in, kept for the source `session_knn`
+    sessions_bytes: AtLeastOne = 64 * 2**20  # bound on the table of newest sessions, per worker
     follow_ms: AtLeastOne = 50  # how often a worker reads the log for events taken by others
     snapshot_ms: AtLeastOne = 15 * 60_000  # how often the counts are kept, for workers that start to go on from
 
@@ -108,6 +117,10 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     popular: Count = 100
     trending: Count = 100
     fresh: Count = 50  # items posted since the release was made
+    session_knn: Count = 100  # what the newest sessions with the user's latest items held too
+    neighbours: Count = 100  # items like the user's latest, from lists learnt in training
+    # of the release, where it has some; "settings": those below, which are also what learning begins with
+    weights: Literal["learnt", "settings"] = "learnt"
     user_vector_weight: Weight = 1.0  # weight of the source in the merge by reciprocal ranks
     session_vector_weight: Weight = 1.0
     covisit_weight: Weight = 0.3
@@ -115,6 +128,8 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     popular_weight: Weight = 0.3
     trending_weight: Weight = 0.3
     fresh_weight: Weight = 0.3
+    session_knn_weight: Weight = 0.3
+    neighbours_weight: Weight = 0.3
     shadow_interactions: Count = 5  # the content source runs until a user has so many interactions
     recall_target: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.95  # of the vector index against exact search
 
@@ -209,6 +224,19 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_events: AtLeastOne = 1_000  # in one POST /v1/events
     max_k: AtLeastOne = 100
     release_poll_ms: AtLeastOne = 500  # how often a worker looks whether another release was activated
+    # the storefront at /demo: "auto" serves it only where there is no API key, so only this machine can ask
+    demo: Literal["auto", "on", "off"] = "auto"
+
+
+class ObserveSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told of requests."""
+
+    slates: bool = True  # whether slates are counted, timed, and looked at for the slowest; off: to see what it costs
+    logs: Literal["text", "json"] = "text"  # how log lines look
+    # of slates that leave a line each in the log, with their times
+    access_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    traces: bool = False  # OpenTelemetry spans, sent where OTEL_EXPORTER_OTLP_ENDPOINT says; needs upnext[otel]
+    traces_share: Share = 0.01  # of requests without a `traceparent` of their own that begin a trace
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,6 +256,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pressure: PressureSettings = PressureSettings()
     ahead: AheadSettings = AheadSettings()
     serve: ServeSettings = ServeSettings()
+    observe: ObserveSettings = ObserveSettings()
 
 
 def load_settings(

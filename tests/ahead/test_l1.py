@@ -7,7 +7,7 @@ import numpy as np
 from tests.state.test_shortlist import shortlist
 from upnext.ahead.l1 import L1, AtHand, Key
 
-ENTRY_BYTES = 5_000 + 1_800
+ENTRY_BYTES = 5_000 + 2_000
 
 
 def key(name: str) -> Key:

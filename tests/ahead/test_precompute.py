@@ -148,7 +148,7 @@ def test_a_slate_made_of_the_stored_shortlist_is_the_one_that_the_live_funnel_ma
         reused = answer_of(stored, bench.live.funnel.popular(), live.seen_rows, live.state_version, UNCHANGED)
         request = SlateRequest(user.subject, 10)
         route = route_of(
-            request, stored, release=bench.live.release_id, n_interactions=live.n_interactions,
+            request, stored, release=bench.live.release_id, n_moves=live.n_moves,
             now_ms=bench.clock.now_ms(), depths=bench.live.funnel.depths, settings=AHEAD,
         )  # fmt: skip
         assert route == UNCHANGED

@@ -4,20 +4,22 @@ import numpy as np
 import pytest
 
 from tests.funnel.fakes import World
-from tests.ingest.serving import NOW_MS, slate
+from tests.ingest.serving import NOW_MS, event, slate
 from tests.models.planted_lists import small_config
 from upnext.catalog.catalog import Catalog
-from upnext.cli.pipeline.impression_lists import impression_lists
-from upnext.clock import Deadline
+from upnext.cli.pipeline.impression_lists import impression_lists, usable_impressions, with_impressions
+from upnext.clock import Deadline, ManualClock
 from upnext.domain.event import Item
 from upnext.features.spec import FeatureSpec
 from upnext.funnel.answer import Answer
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.served import served_slate
 from upnext.ingest.served import JoinedSlate, Outcome
+from upnext.ingest.served_slates import ServedSlates
 from upnext.models.ranker_dnn import score_lists
 from upnext.models.ranker_lists import RankerLists
-from upnext.settings import RerankingSettings, RetrievalSettings, Settings
+from upnext.release.releases import Releases
+from upnext.settings import ImpressionSettings, RerankingSettings, RetrievalSettings, Settings
 from upnext.training.metrics import ndcg, places_in_scores
 from upnext.training.ranker_loop import train_ranker
 
@@ -90,6 +92,35 @@ def test_only_slates_of_the_releases_asked_for():
     slates = [joined(outcome("a"), release="old"), joined(outcome("b"), release="new")]
     assert lists_of(*slates, releases={"new"}).target.tolist() == [1]
     assert len(lists_of(*slates)) == 2
+
+
+def test_impressions_join_the_replayed_lists_with_a_weight_of_their_own():
+    slates = lists_of(joined(outcome("b")), joined(outcome("a"), items="ab"))
+    replayed = lists_of(joined(outcome("d"), items="abcd"))
+    both = with_impressions(replayed, slates, 0.5)
+    assert both.rows.tolist() == [[3, 2, 1, 0], [3, 2, 1, -1], [3, 2, -1, -1]]
+    assert both.target.tolist() == [3, 1, 0]
+    assert both.counts().tolist() == [1, 0.5, 0.5]
+    assert np.isnan(both.labels()).all()
+    assert with_impressions(replayed, None, 0.5) is replayed
+
+
+def test_only_slates_of_releases_with_the_same_encoders_are_read(tmp_path):
+    clock, releases = ManualClock(NOW_MS), Releases(tmp_path)
+    made = {}
+    for encoders in ("old", "new"):
+        writer = releases.writer()
+        writer.add_json("facts", {"encoders": encoders})
+        made[encoders] = writer.commit().id
+    assert usable_impressions(tmp_path, CATALOG, ITEMS, SPEC, "new", clock) is None
+    served = ServedSlates(tmp_path / "served", ImpressionSettings(), clock)
+    for number, encoders in enumerate(("old", "new", "new")):
+        request = f"r{number}"
+        served.put([slate(request, spec=SPEC.digest(), release=made[encoders])])
+        served.join([(number + 1, event(request, "abc"[number]))])
+    served.close()
+    assert sorted(usable_impressions(tmp_path, CATALOG, ITEMS, SPEC, "new", clock).target.tolist()) == [1, 2]
+    assert usable_impressions(tmp_path, CATALOG, ITEMS, SPEC, "other", clock) is None
 
 
 def test_a_ranker_learns_from_slates_what_their_users_look_for():

@@ -26,7 +26,7 @@ def test_a_release_is_evaluated_beside_its_baselines_in_the_promised_shape(
     trained_home: TrainedHome, tmp_path: Path
 ) -> None:
     report = evaluated(trained_home.path, tmp_path, "--png", str(tmp_path / "report.png"))
-    assert set(report) == {"dataset", "split", "seed", "release", "systems"}
+    assert set(report) == {"dataset", "split", "seed", "release", "systems", "intervals", "segments"}
     assert (report["dataset"], report["release"]) == ("tiny", trained_home.release_id)
     systems = msgspec.convert(report["systems"], dict[str, dict[str, float]])
     assert set(systems) == SYSTEMS
@@ -59,8 +59,8 @@ def test_the_stream_split_asks_click_by_click(tmp_path: Path) -> None:
         assert run.invoke(cli, command, catch_exceptions=False).exit_code == 0
     report = evaluated(home, tmp_path, "--split", "stream")
     systems = msgspec.convert(report["systems"], dict[str, dict[str, float]])
-    assert set(systems) == {"popular_60min", "covisit", "retrieval", "ranked", "funnel"}
-    assert len({figures["n"] for figures in systems.values()}) == 1
+    assert set(systems) == {"popular_60min", "covisit", "vmis_knn", "retrieval", "ranked", "funnel"}
+    assert len({figures["n_cases"] for figures in systems.values()}) == 1
     assert systems["funnel"]["recall@20"] > systems["popular_60min"]["recall@20"]
 
 

@@ -19,13 +19,13 @@ def encoder(kind: str) -> SessionEncoder:
     return made
 
 
-@pytest.mark.parametrize("kind", ["lru", "gru"])
+@pytest.mark.parametrize("kind", ["gated", "lru", "gru"])
 def test_walking_event_by_event_equals_reading_at_once(kind):
     made = encoder(kind)
     assert check_session_step(session_step_graph(made), made, seed=1, n_histories=8, length=60) < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["lru", "gru"])
+@pytest.mark.parametrize("kind", ["gated", "lru", "gru"])
 def test_a_step_does_not_depend_on_who_else_is_in_the_batch(kind):
     made = encoder(kind)
     session = open_session(session_step_graph(made))

@@ -9,12 +9,17 @@ from upnext.domain.event import Item
 from upnext.features.assemble import Assembler
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.signals import Signals, signals_of
-from upnext.features.spec import CROSS, SOURCE_BIT, SOURCES
+from upnext.features.spec import CROSS, EVERYTHING, SOURCE_BIT, SOURCES, Chosen
 from upnext.features.user_view import UserView
 from upnext.settings import Settings
 from upnext.state.crowd import Crowd
 
 NOBODY = UserView()
+SAME_HERE = {  # of items without price and date, all chosen by now, for a user who has not come for long
+    "price_distance", "price_over", "price_under", "price_spreads", "price_last", "price_rank", "price_rank_distance",
+    "age_published", "age_known", "era_distance", "era_last", "never_chosen", "n_genres", "genre_new", "repeat_seen",
+    "last_x_awake", "covisit_x_awake",
+}  # fmt: skip
 KNOWN = UserView(
     n_interactions=2,
     recent_rows=np.array([0, 1], np.int32),
@@ -98,7 +103,8 @@ def test_with_nothing_known_every_input_is_a_number(vectors: ItemVectors) -> Non
     assert not assembler.user(NOBODY, signals(NOBODY, crowd, vectors)).any()
 
 
-def test_a_row_does_not_depend_on_the_other_candidates_nor_on_its_place() -> None:
+@pytest.mark.parametrize("chosen", [Chosen(), EVERYTHING])
+def test_a_row_does_not_depend_on_the_other_candidates_nor_on_its_place(chosen: Chosen) -> None:
     generator = np.random.default_rng(7)
     n_items = 400
     catalog = Catalog.build(Item(item_id=str(row), genres=(f"g{row % 7}",)) for row in range(n_items))
@@ -107,13 +113,18 @@ def test_a_row_does_not_depend_on_the_other_candidates_nor_on_its_place() -> Non
     for step, row in enumerate(generator.integers(0, n_items, 2_000).tolist()):
         crowd.observe(step % 9, 0, row, world.NOW_MS + step * 40_000)
     view = UserView(9, 1, np.arange(9, dtype=np.int32), user_vector=tables[1][0], session_vector=tables[0][1, :-1])
-    assembler, known = Assembler(catalog, vectors), signals_of(view, catalog, vectors, crowd.covisits)
-    rows, sources = generator.permutation(n_items).astype(np.int32), generator.integers(0, 256, n_items, np.uint8)
-    whole = assembler.cross(view, known, rows, sources, crowd)
-    assert np.ptp(whole, axis=0).all(), "every column tells items apart"
+    assembler, known = (
+        Assembler(catalog, vectors, chosen),
+        signals_of(view, catalog, vectors, crowd.covisits, crowd.sessions),
+    )
+    rows, sources = generator.permutation(n_items).astype(np.int32), generator.integers(0, 1 << 16, n_items, np.uint16)
+    fused = generator.random(n_items, np.float32)
+    whole = assembler.cross(view, known, rows, sources, crowd, fused)
+    same = {name for name, spread in zip(chosen.cross, np.ptp(whole, axis=0), strict=True) if not spread}
+    assert same <= (SAME_HERE if chosen == EVERYTHING else set()), "every other column tells items apart"
     for _ in range(50):
         some = generator.permutation(n_items)[: generator.integers(1, n_items)]
-        part = assembler.cross(view, known, rows[some], sources[some], crowd)
+        part = assembler.cross(view, known, rows[some], sources[some], crowd, fused[some])
         assert (part == whole[some]).all()
 
 

@@ -29,7 +29,7 @@ def rows_of(*rows: int) -> np.ndarray:
 def ranked_of(tier: str, rows, source: int = 1) -> Ranked:
     rows = np.array(rows, np.int32)
     scores = np.linspace(1, 0, len(rows), endpoint=False, dtype=np.float32)
-    return Ranked(tier, rows, scores, np.full(len(rows), source, np.uint8))
+    return Ranked(tier, rows, scores, np.full(len(rows), source, np.uint16))
 
 
 def catalog_of(n_items: int, **columns: dict[int, object]) -> Catalog:

@@ -149,7 +149,7 @@ def test_the_ranker_sees_a_new_item_as_a_training_would_have_shown_it(live, part
     post(live, item)
     inputs = live.funnel.assembler.items(live.funnel.crowd.trends)
     expected = parts.exported.items.rows(inputs[[1, N_ITEMS]])
-    table = live.funnel.ranker._item_hidden
+    table = live.funnel.ranker._items
     np.testing.assert_array_equal(table[N_ITEMS], expected[1])
     assert table[N_ITEMS].any()
     named = dict(zip(parts.spec.item, inputs[N_ITEMS].tolist(), strict=True))
@@ -346,7 +346,7 @@ def test_an_item_is_whole_before_it_may_leave_and_may_not_leave_before_it_change
         if where == N_ITEMS and value:
             told.append("let in")
             assert all(getattr(funnel.vectors, space)[where].any() for space in SPACES)
-            assert funnel.ranker._item_hidden[where].any()
+            assert funnel.ranker._items[where].any()
             assert (catalog.ids[where], catalog.titles[where]) == ("new", item.title)
             assert (catalog.price[where], catalog.published_ms[where], catalog.promoted[where]) == (2.0, NOW_MS, True)
             assert (catalog.genre[where], catalog.unrestricted[where], catalog.available[where]) == (TOPIC, False, True)
@@ -379,6 +379,6 @@ def test_a_release_in_force_never_changes_its_files_nor_anybody_elses_view_of_th
         0, -1, "comet",
     )  # fmt: skip
     assert not other.funnel.vectors.user[N_ITEMS:].any()
-    assert not other.funnel.ranker._item_hidden[N_ITEMS:].any()
+    assert not other.funnel.ranker._items[N_ITEMS:].any()
     assert other.funnel.reranker.allowed.tolist() == [True] * N_ITEMS + [False] * SPARE
     assert opened(release, parts).funnel.catalog.available[0]

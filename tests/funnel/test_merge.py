@@ -37,7 +37,7 @@ def test_merging_is_weighted_reciprocal_rank_fusion(listed, cap):
     assert merged.rows.tolist() == rows
     assert merged.scores.tolist() == scores
     assert merged.sources.tolist() == bits
-    assert (merged.rows.dtype, merged.scores.dtype, merged.sources.dtype) == (np.int32, np.float32, np.uint8)
+    assert (merged.rows.dtype, merged.scores.dtype, merged.sources.dtype) == (np.int32, np.float32, np.uint16)
     assert not one_merger._sums.any()
 
 

@@ -1,5 +1,7 @@
 """A replay shows a user as serving would, and a world with a known best next item is ranked accordingly."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.funnel.fakes import World
 from upnext.clock import Deadline
-from upnext.domain.event import Event
+from upnext.domain.event import ACTION_CODE, INTERACTIONS, Event
 from upnext.domain.identity import key_of, keys_of
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.spec import CROSS, SOURCE_BIT
@@ -15,6 +17,7 @@ from upnext.features.user_view import UserView
 from upnext.funnel.replay import Histories, Replay
 from upnext.settings import Settings, StateSettings
 from upnext.state.apply import apply_events, read_user
+from upnext.state.step_input import StepInput
 from upnext.store.memory_store import MemoryStore
 
 N_ITEMS, DIM = 40, 4
@@ -23,7 +26,7 @@ VISITORS = [f"u:{name}" for name in ("ann", "bob")]
 
 
 class CountingStepper:
-    """Hidden state: how many known items there were, and the last one; knows every item but those of `unknown`."""
+    """Hidden state: how many known items there were, and what they were; knows every item but those of `unknown`."""
 
     encoders = "counting"
 
@@ -31,15 +34,17 @@ class CountingStepper:
         self._catalog = catalog
         self._unknown = unknown
 
-    def step(self, hidden, item_keys):
-        return self.step_rows(hidden, self._catalog.rows_of(np.array(item_keys, np.uint64)))
+    def step(self, hidden, inputs):
+        keys = np.array([one.item_key for one in inputs], np.uint64)
+        return self.step_rows(hidden, self._catalog.rows_of(keys).tolist(), inputs)
 
-    def step_rows(self, hidden, rows):
-        return [self.step_row(each, row) for each, row in zip(hidden, rows.tolist(), strict=True)]
+    def step_rows(self, hidden, rows, inputs):
+        return [self.step_row(*each) for each in zip(hidden, rows, inputs, strict=True)]
 
-    def step_row(self, hidden, row):
+    def step_row(self, hidden, row, one):
         if row < 0 or row in self._unknown:
             return None
+        row += 40 * one.action + one.gap_ms % 17 + (0 if math.isnan(one.value) else one.value)
         n, order = (hidden[0] + 1, hidden[1] * 3 + row) if len(hidden) else (1, row)
         return np.array([n, order % 1009], np.float32), np.array([n, order % 1009, row, 1], np.float32)
 
@@ -53,27 +58,39 @@ def fields(view: UserView) -> dict[str, object]:
         "user_vector": view.user_vector.tolist(),
         "session_vector": view.session_vector.tolist(),
         "state_version": view.state_version,
+        "n_moves": view.n_moves,
     }
 
 
-clicks = st.lists(st.tuples(st.integers(0, 1), st.integers(0, N_ITEMS - 1), st.integers(0, 90_000)), max_size=20)
+WEIGHED = StateSettings(recent_events=6, action_weights={"view": 0.5, "like": 0.0})
+choices = st.lists(
+    st.tuples(
+        st.integers(0, 1), st.integers(0, N_ITEMS - 1), st.integers(0, 90_000),
+        st.sampled_from(sorted(INTERACTIONS)), st.none() | st.integers(0, 5),
+    ),
+    max_size=20,
+)  # fmt: skip
 
 
 @settings(max_examples=80, deadline=None)
-@given(clicks, st.integers(0, 8))
-def test_the_view_after_events_is_the_one_that_serving_would_have(listed, together):
+@given(choices, st.integers(0, 8), st.sampled_from([FEW_RECENT, WEIGHED]))
+def test_the_view_after_events_is_the_one_that_serving_would_have(listed, together, few):
     world, store = World(N_ITEMS, dim=DIM), MemoryStore()
     stepper, never = CountingStepper(world.catalog, unknown={3, 4, 5}), Deadline.never(world.clock)
-    replay = Replay(world.funnel(), stepper, keys_of(VISITORS), FEW_RECENT)
+    replay = Replay(world.funnel(), stepper, keys_of(VISITORS), few)
     events = [
-        Event(event_id=f"{at}", action="click", timestamp_ms=10**6 + ms, user_id=VISITORS[user][2:], item_id=f"{row}")
-        for at, (user, row, ms) in enumerate(listed)
+        Event(
+            event_id=f"{at}", action=action, timestamp_ms=10**6 + ms, user_id=VISITORS[user][2:], item_id=f"{row}",
+            value=value,
+        )
+        for at, (user, row, ms, action, value) in enumerate(listed)
     ]  # fmt: skip
-    apply_events(list(enumerate(events[:together], 1)), store, stepper, FEW_RECENT, never)
+    apply_events(list(enumerate(events[:together], 1)), store, stepper, few, never)
     for number, event in enumerate(events[together:], together + 1):
-        apply_events([(number, event)], store, stepper, FEW_RECENT, never)
-    for (user, row, _), event in zip(listed, events, strict=True):
-        replay.observe(user, 0, row, event.timestamp_ms)
+        apply_events([(number, event)], store, stepper, few, never)
+    for (user, row, _, action, value), event in zip(listed, events, strict=True):
+        measured = math.nan if value is None else value
+        replay.observe(user, 0, row, event.timestamp_ms, action=ACTION_CODE[action], value=measured)
     for user, subject in enumerate(VISITORS):
         served = UserView.of(*read_user(subject, store, stepper, never), world.catalog)
         assert fields(replay.view(user)) == fields(served)
@@ -115,7 +132,7 @@ def test_a_replay_goes_on_from_where_histories_leave_off():
     hidden = session_vector = np.empty(0, np.float32)
     for at, row in enumerate(past):
         walked.observe(0, 0, row, at)
-        hidden, session_vector = stepper.step_row(hidden, row)
+        hidden, session_vector = stepper.step_row(hidden, row, StepInput(gap_ms=min(at, 1) or -1))
     begun = Replay(world.funnel(), stepper, keys_of(VISITORS), FEW_RECENT)
     begun.begin(histories(past, [0, -1], [session_vector], [hidden]))
     for replay in (walked, begun):
@@ -139,7 +156,7 @@ class ChainStepper(CountingStepper):
         super().__init__(catalog)
         self._table = table
 
-    def step_row(self, hidden, row):
+    def step_row(self, hidden, row, one):
         return np.zeros(1, np.float32), self._table[(row + 1) % len(self._table), :-1]
 
 
@@ -188,7 +205,7 @@ def test_a_replay_of_users_without_a_stepper_still_moves_facts():
     replay = Replay(world.funnel(popular=[7, 1]), None, keys_of(VISITORS), FEW_RECENT)
     replay.observe(1, 0, 7, 50)
     assert fields(replay.view(1)) == fields(UserView()) | {
-        "n_interactions": 1, "last_ms": 50, "recent": [7], "seen": [7], "state_version": 1,
+        "n_interactions": 1, "last_ms": 50, "recent": [7], "seen": [7], "state_version": 1, "n_moves": 1,
     }  # fmt: skip
     assert 7 not in replay.retrieved(1, 40).tolist()
     assert 7 in replay.retrieved(0, 40).tolist()

@@ -24,7 +24,7 @@ SMALL = RetrievalSettings(candidates=40, **SIZES)
 
 def candidates(funnel, clock, view, *, budget_ms=float("inf"), **request):
     answer = Answer(funnel.popular())
-    signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
+    signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
     asked = SlateRequest(**{"subject": None, "k": 10} | request)
     return funnel.candidates(view, signals, asked, answer, Deadline.after(clock, budget_ms)), answer
 
@@ -65,6 +65,20 @@ def test_every_source_gives_what_it_says(kind):
         assert from_source(found, SOURCE_BIT[source]) == set(rows) & kept
     assert noted(answer) == []
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+
+
+def test_sessions_of_others_tell_what_goes_with_the_users_latest_items():
+    world = World()
+    funnel = world.funnel(Settings(retrieval=RetrievalSettings(**OFF | {"session_knn": 5})))
+    for visitor, rows in enumerate([(1, 50, 51), (1, 51), (2, 52), (1, 2, 53)]):
+        for row in rows:
+            funnel.crowd.observe(visitor, 7, row, 1_000)
+    found, answer = candidates(funnel, world.clock, world.view(recent=[9, 2, 1]))
+    assert found.rows.tolist() == [51, 53, 50, 52], "the last item counts most, and is no answer itself"
+    assert set(found.sources.tolist()) == {SOURCE_BIT["session_knn"]}
+    assert noted(answer) == []
+    off = world.funnel(Settings(retrieval=RetrievalSettings(**OFF)))
+    assert off.crowd.sessions is None
 
 
 def test_the_content_source_runs_only_until_a_user_has_enough_interactions():

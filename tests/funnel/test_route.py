@@ -18,9 +18,9 @@ REQUEST = SlateRequest(subject="u:ann", k=5)
 DEPTHS = Depths(("exit1", "exit2", "exit3"), "exit2")
 
 
-def route(request: SlateRequest = REQUEST, n_interactions: int = 7, **changed: Any) -> Route:
+def route(request: SlateRequest = REQUEST, n_moves: int = 9, **changed: Any) -> Route:
     return route_of(
-        request, replace(HELD, **changed), release="20261120-a", n_interactions=n_interactions, now_ms=NOW_MS,
+        request, replace(HELD, **changed), release="20261120-a", n_moves=n_moves, now_ms=NOW_MS,
         depths=DEPTHS, settings=SETTINGS,
     )  # fmt: skip
 
@@ -35,7 +35,7 @@ def test_the_route_is_named_after_the_occasion_on_which_the_work_was_done(origin
 
 def test_without_a_shortlist_the_request_is_live() -> None:
     found = route_of(
-        REQUEST, None, release="r", n_interactions=0, now_ms=NOW_MS, depths=DEPTHS, settings=SETTINGS
+        REQUEST, None, release="r", n_moves=0, now_ms=NOW_MS, depths=DEPTHS, settings=SETTINGS
     )  # fmt: skip
     assert found == ("live", "absent")
 
@@ -44,9 +44,9 @@ def test_a_shortlist_of_another_release_is_not_used() -> None:
     assert route(release="20261120-b") == ("live", "release")
 
 
-def test_once_the_user_has_chosen_something_the_shortlist_is_over() -> None:
-    assert route(n_interactions=8) == ("live", "chosen")
-    assert route(n_interactions=6) == ("live", "chosen"), "a state that was made anew"
+def test_once_the_user_has_chosen_or_searched_something_the_shortlist_is_over() -> None:
+    assert route(n_moves=10) == ("live", "chosen")
+    assert route(n_moves=8) == ("live", "chosen"), "a state that was made anew"
 
 
 @pytest.mark.parametrize(

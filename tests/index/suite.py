@@ -177,6 +177,31 @@ class VectorIndexSuite:
         with ThreadPoolExecutor(4) as pool:
             assert all(pool.map(same, (0, 10, 20, 30)))
 
+    def test_rows_added_are_found_like_the_others_and_the_old_index_stays_as_it_was(
+        self, build: Build, tmp_path: Path
+    ) -> None:
+        directions, items = planted()
+        build(items[:2000]).save(tmp_path / "index")
+        before = open_index(tmp_path / "index")  # mapped, so that nothing may be written to it
+        after = before.added(items[2000:])
+        assert (before.n_items, after.n_items) == (2000, 2400)
+        for cluster in (7, 123, 260, 299):
+            _, rows = after.search(directions[cluster : cluster + 1], 8)
+            assert rows[0].tolist() == list(range(8 * cluster, 8 * cluster + 8))
+        only_new = Allowed.of(np.arange(2400) >= 2000)
+        assert after.search(directions[:1], 400, allowed=only_new)[1].min() == 2000
+        assert before.search(directions[299:], 2000)[1].max() < 2000
+        after.save(tmp_path / "grown")
+        opened = open_index(tmp_path / "grown")
+        np.testing.assert_array_equal(opened.search(directions, 20)[1], after.search(directions, 20)[1])
+
+    def test_rows_that_do_not_fit_are_not_added(self, build: Build) -> None:
+        index = build(planted()[1])
+        with pytest.raises(DataError, match="36 dimensions for an index of 37"):
+            index.added(np.ones((1, 36), np.float32))
+        with pytest.raises(DataError, match="not finite"):
+            index.added(np.full((1, 37), np.nan, np.float32))
+
     def test_queries_and_filters_of_another_size_are_refused(self, build: Build) -> None:
         directions, items = planted()
         index = build(items)

@@ -6,7 +6,7 @@ import pytest
 from tests.index.suite import clustered, exact
 from upnext.clock import ManualClock
 from upnext.errors import DataError
-from upnext.index.autotune import IndexTrial, autotune, choose, exact_least, kinds_for, near_items
+from upnext.index.autotune import IndexTrial, autotune, choose, exact_least, extend, kinds_for, near_items
 
 
 def trial(kind: str, recall: float, p50_us: float) -> IndexTrial:
@@ -35,7 +35,8 @@ def test_graphs_are_tried_only_where_they_can_win_and_are_built_in_bounded_time(
     assert kinds_for(5_000) == ("flat",)
     assert kinds_for(15_000) == ("flat", "ivf")
     assert kinds_for(50_000) == ("flat", "ivf", "hnsw")
-    assert kinds_for(1_000_000) == ("flat", "ivf")
+    assert kinds_for(150_000) == ("flat", "ivf")
+    assert kinds_for(1_000_000) == ("flat", "ivf", "pq")
 
 
 def test_the_chosen_index_meets_the_target_and_every_trial_is_reported() -> None:
@@ -103,5 +104,48 @@ def test_queries_made_up_are_near_items_that_are_not_all_zero_and_the_same_for_a
 
 
 def test_an_unknown_kind_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(DataError, match="'annoy'; choose from flat, ivf, hnsw"):
+    with pytest.raises(DataError, match="'annoy'; choose from flat, ivf, hnsw, pq"):
         autotune(np.eye(4, dtype=np.float32), k=1, kinds=("annoy",))
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw", "pq"])
+def test_an_index_grows_by_new_rows_and_its_recall_is_measured_again(kind: str) -> None:
+    items, queries = clustered(4000, 33, bias=True)
+    index, _ = autotune(items[:3500], k=50, recall_target=0.9, queries=queries, kinds=(kind,))
+    grown, trials = extend(index, items, k=50, recall_target=0.9, queries=queries)
+    (trial,) = trials
+    assert (grown.n_items, grown.kind, dict(grown.parameters)) == (4000, kind, dict(index.parameters))
+    assert (trial.kind, trial.build_ms, trial.chosen) == (kind, 0.0, True)
+    _, rows = grown.search(queries, 50)
+    found = [len(np.intersect1d(exact(items, query, 50), each)) for query, each in zip(queries, rows, strict=True)]
+    assert trial.recall == pytest.approx(np.mean(found) / 50, abs=1e-4)
+    assert trial.recall >= 0.9
+
+
+def test_an_index_that_grew_out_of_what_it_was_built_for_is_built_anew() -> None:
+    old, _ = clustered(2000, 16, bias=False, seed=1)
+    new = np.tile(np.eye(16, dtype=np.float32)[:1] * 100, (2000, 1)) + 0.5 * clustered(2000, 16, bias=False)[0]
+    items = np.concatenate([old, new.astype(np.float32)])
+    queries = new[:100].astype(np.float32)
+    index, _ = autotune(old, k=50, recall_target=0.9, kinds=("ivf",))
+    grown, trials = extend(index, items, k=50, recall_target=0.999, queries=queries)
+    assert {each.kind for each in trials} == {"flat"}  # all kinds for a catalogue of this size, measured anew
+    assert grown.n_items == 4000
+
+
+def test_rows_that_changed_are_built_anew_in_the_kind_chosen_before() -> None:
+    items, queries = clustered(3000, 16, bias=False)
+    index, _ = autotune(items, k=20, kinds=("ivf",))
+    items[7] = 9.0 * queries[0]
+    built, trials = extend(index, items, k=20, queries=queries, changed=True)
+    assert {each.kind for each in trials} == {"ivf"}
+    assert built.search(queries[:1], 1)[1].tolist() == [[7]]
+
+
+def test_a_product_quantised_index_says_how_many_bytes_a_row_takes() -> None:
+    items, queries = clustered(4000, 64, bias=False)
+    _, trials = autotune(items, k=50, queries=queries, kinds=("ivf", "pq"))
+    pq = next(each for each in trials if each.kind == "pq")
+    assert (pq.parameters["scanned_bytes"], pq.parameters["refined_bytes"]) == (16, 64)
+    assert pq.size_bytes > 4000 * (16 + 64)
+    assert max(each.recall for each in trials if each.kind == "pq") >= 0.95

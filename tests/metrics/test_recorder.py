@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from upnext.metrics.names import GAUGES, STAGE_BUCKETS_MS
+from upnext.metrics.names import BUCKETS_MS, GAUGES
 from upnext.metrics.recorder import MOST_SERIES, Metrics
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
@@ -35,8 +35,8 @@ def test_a_stage_is_counted_in_seconds_in_the_bucket_of_its_time() -> None:
 
 
 def test_buckets_ascend_over_the_times_promised() -> None:
-    assert list(STAGE_BUCKETS_MS) == sorted(set(STAGE_BUCKETS_MS))
-    assert (STAGE_BUCKETS_MS[0], STAGE_BUCKETS_MS[-1]) == (0.05, 500.0)
+    assert list(BUCKETS_MS) == sorted(set(BUCKETS_MS))
+    assert (BUCKETS_MS[0], BUCKETS_MS[-1]) == (0.05, 500.0)
 
 
 def test_requests_degradations_rejections_and_events_are_counted_by_their_labels() -> None:
@@ -65,6 +65,23 @@ def test_gauges_hold_their_last_value_and_unknown_ones_are_refused() -> None:
     assert values[("upnext_release_items", (("tenant", "default"),))] == 1e6
     with pytest.raises(KeyError):
         metrics.set_gauge("mood", 1.0)
+
+
+def test_a_slate_is_counted_by_tier_route_region_and_how_much_its_user_has_chosen() -> None:
+    metrics = Metrics()
+    for n_interactions in (0, 1, 4, 5, 49, 50, 499, 500, 80_000):
+        metrics.count_request("full", "live", {"total": 4.0}, region="north", n_interactions=n_interactions)
+    metrics.count_request("fast", "shortlist", {"queue": 1.0, "total": 2.0})
+    values = values_of(metrics.exposition())
+    count = "upnext_{}_duration_seconds_count".format
+    assert values[(count("request"), (("route", "live"), ("tier", "full")))] == 9
+    assert values[(count("request"), (("route", "shortlist"), ("tier", "fast")))] == 1
+    assert [values[(count("region"), (("region", each),))] for each in ("north", "")] == [9, 1]
+    by_history = [
+        values[(count("history"), (("interactions", each),))] for each in ("0", "1-4", "5-49", "50-499", "500+")
+    ]
+    assert by_history == [2, 2, 2, 2, 2]
+    assert values[(count("stage"), (("stage", "queue"),))] == 1
 
 
 def test_two_sets_of_counts_in_one_process_do_not_mix() -> None:

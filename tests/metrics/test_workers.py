@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.metrics.test_recorder import values_of
-from upnext.errors import UpnextError
-from upnext.metrics.recorder import Metrics
+from upnext.metrics.cells import Cell, Cells, read_cells
 from upnext.metrics.workers import share_between_workers
 
 WORKER = Path(__file__).with_name("counting_worker.py")
@@ -94,12 +93,25 @@ def test_workers_that_die_again_and_again_leave_a_bounded_number_of_files(start:
     for _ in range(4):
         start(1).die()
     assert survivor.values()[REQUESTS] == 5
-    assert len(list(folder.iterdir())) <= alone + 2  # one folded file for counters, one for histograms
+    assert len(list(folder.iterdir())) <= alone + 2  # the folded cells and their names
 
 
-def test_a_process_that_loaded_the_library_too_early_is_told_so(folder: Path) -> None:
-    with pytest.raises(UpnextError, match="share_between_workers"):
-        Metrics()
+def test_quantiles_of_all_workers_are_those_of_all_their_times_together(start: type[Worker]) -> None:
+    fast, slow = start(900, 2.0), start(100, 80.0)
+    for _ in range(2):  # the second time one of them is dead
+        values = fast.values()
+        assert values[RANKINGS] == 1_000
+        assert values[("upnext_stage_duration_seconds_bucket", (("le", "0.003"), ("stage", "ranking")))] == 900
+        assert values[("upnext_stage_duration_seconds_sum", (("stage", "ranking"),))] == pytest.approx(9.8)
+        slow.die()
+
+
+def test_a_line_of_names_that_is_half_written_is_not_read_yet(folder: Path) -> None:
+    cells = Cells(folder, "17")
+    cells.words[cells.place(Cell("counter", "requests", ("full", "live")))] = 3.0
+    with (folder / "17.names").open("ab") as file:
+        file.write(b'["counter", "requ')
+    assert [(cell.labels, words.tolist()) for cell, words in read_cells(folder, "17")] == [(("full", "live"), [3.0])]
 
 
 def test_a_new_server_starts_at_zero() -> None:
@@ -113,4 +125,4 @@ def test_a_new_server_starts_at_zero() -> None:
     assert first != second
     assert not first.exists()
     assert not second.exists()
-    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+    assert "_UPNEXT_METRICS" not in os.environ

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from upnext.models.linear_scan import linear_scan
+from upnext.models.linear_scan import gated_scan, linear_scan
 
 
 def inputs(length: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,3 +49,27 @@ def test_a_decay_of_i_turns_an_impulse_by_a_quarter_each_step():
     x[0, 0, 0, 0] = 1.0
     decay = torch.tensor([[0.0], [1.0]])
     assert linear_scan(x, decay)[:, 0, :, 0].T.tolist() == [[1, 0], [0, 1], [-1, 0], [0, -1]]
+
+
+def gated_loop(x: torch.Tensor, decay: torch.Tensor) -> torch.Tensor:
+    h, states = torch.zeros_like(x[0]), []
+    for place, factor in zip(x, decay, strict=True):
+        h = factor * h + place
+        states.append(h)
+    return torch.stack(states)
+
+
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_a_scan_with_a_decay_per_place_equals_the_loop_and_so_do_its_gradients(length):
+    generator = torch.Generator().manual_seed(length)
+    x, decay, weights = torch.randn(3, length, 3, 4, generator=generator, dtype=torch.float64)
+    x, decay = x.requires_grad_(), decay.requires_grad_()
+    torch.testing.assert_close(gated_scan(x, decay), gated_loop(x, decay))
+    expected = torch.autograd.grad((gated_loop(x, decay) * weights).sum(), (x, decay), materialize_grads=True)
+    found = torch.autograd.grad((gated_scan(x, decay) * weights).sum(), (x, decay))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_gate_that_shuts_forgets_all_before():
+    x, decay = torch.tensor([4.0, 4.0, 1.0]).view(3, 1, 1), torch.tensor([1.0, 1.0, 0.0]).view(3, 1, 1)
+    assert gated_scan(x, decay).flatten().tolist() == [4.0, 8.0, 1.0]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.models.planted_lists import planted_lists, random_ranker, small_config
-from upnext.models.ranker_config import RankerConfig
+from upnext.models.ranker_config import RankerConfig, TaskWeights
 from upnext.models.ranker_dnn import RankerDnn, Standardise, score_lists
 
 
@@ -89,3 +89,30 @@ def test_scoring_leaves_the_mode_as_it_found_it(training):
     model = random_ranker(small_config(), lists).train(training)
     score_lists(model, lists)
     assert model.training is training
+
+
+def test_the_score_is_the_weighted_sum_of_the_tasks_as_one_head():
+    lists = planted_lists(n_lists=3)
+    weights = TaskWeights(click=1.0, complete=0.5, like=0.0, dislike=-2.0)
+    model = random_ranker(small_config(score_weights=weights), lists)
+    for head in model.task_heads.parameters():
+        head.data.normal_(std=0.1)
+    item, user, cross = (torch.from_numpy(a) for a in (lists.item_inputs[lists.rows], lists.user, lists.cross))
+    target = torch.from_numpy(lists.target.astype(np.int64))
+    with torch.no_grad():
+        scores = model(item, user, cross)
+        clicks, tasks = model.task_logits(item, user, cross, target)
+        offsets = torch.stack([head.bias for head in model.task_heads])
+    of_target = scores[:, torch.arange(3), target] - clicks[:, torch.arange(3), target]
+    expected = ((tasks - offsets[:, None]) * torch.tensor([0.5, 0.0, -2.0])).sum(dim=2)
+    assert torch.allclose(of_target, expected, rtol=1e-3, atol=1e-2)
+    assert expected.abs().mean() > 0.1
+
+
+def test_a_wider_layer_after_the_first_exit_hands_on_what_it_gets_and_has_more_to_learn_with():
+    torch.manual_seed(0)
+    model = random_ranker(small_config(hidden=(16, 32, 8), exits=(1, 3)), planted_lists(n_lists=1))
+    wider, narrower = model.hidden[1], model.hidden[2]
+    assert torch.equal(wider.weight[:16], torch.eye(16))
+    assert (wider.weight[16:].abs().sum(dim=1) > 0).all()
+    assert torch.equal(narrower.weight, torch.eye(8, 32))

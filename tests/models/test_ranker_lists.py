@@ -11,7 +11,7 @@ from upnext.models.ranker_lists import RankerLists
 
 
 def parts(lists: RankerLists) -> dict[str, np.ndarray]:
-    return {name: getattr(lists, name).copy() for name in lists.__slots__}
+    return {name: getattr(lists, name).copy() for name in ("item_inputs", "user", "rows", "cross", "target")}
 
 
 def test_taken_lists_keep_their_parts_together():
@@ -79,3 +79,28 @@ def test_settings_that_cannot_be_meant_are_refused(changes):
 def test_settings_survive_json():
     config = RankerConfig(hidden=(32, 16), exits=(1, 2), prior_column=4)
     assert msgspec.json.decode(msgspec.json.encode(config), type=RankerConfig) == config
+
+
+@pytest.mark.parametrize(
+    ("labels", "complaint"),
+    [
+        ({"tasks": np.zeros((5, 2), np.float32)}, r"must be of shape \(5, 3\)"),
+        ({"tasks": np.full((5, 3), 0.5, np.float32)}, "neither 0, 1 nor NaN"),
+        ({"weights": np.ones(4, np.float32)}, "weights of 5 lists"),
+        ({"weights": -np.ones(5, np.float32)}, "0 or more"),
+    ],
+)
+def test_labels_and_weights_that_cannot_be_are_refused(labels, complaint):
+    with pytest.raises(TrainingError, match=complaint):
+        RankerLists(**parts(planted_lists(n_lists=5)), **labels)
+
+
+def test_labels_and_weights_stay_with_their_lists():
+    tasks = np.array([[number % 2, np.nan, 1] for number in range(5)], np.float32)
+    weights = np.arange(5, dtype=np.float32)
+    taken = RankerLists(**parts(planted_lists(n_lists=5)), tasks=tasks, weights=weights).take(np.array([3, 1]))
+    assert np.array_equal(taken.tasks, tasks[[3, 1]], equal_nan=True)
+    assert taken.weights.tolist() == [3, 1]
+    bare = planted_lists(n_lists=5)
+    assert np.isnan(bare.labels()).all()
+    assert bare.counts().tolist() == [1] * 5

@@ -1,9 +1,12 @@
 """One suite for every session encoder: however a history is read, the same state and vectors come out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from upnext.domain.event import ACTIONS
 from upnext.models.session import SessionConfig, SessionEncoder, session_encoder
 from upnext.training.sequences import PADDING, Sequences
 
@@ -17,6 +20,21 @@ def histories() -> Sequences:
     return Sequences.from_events(users, rng.integers(0, N_ITEMS, len(users)), len(LENGTHS))
 
 
+def told_histories() -> Sequences:
+    """The same histories with actions, times and values, of which some are not known."""
+    rng = np.random.default_rng(6)
+    known = histories()
+    n = len(known.items)
+    values = rng.integers(1, 6, n).astype(np.float32)
+    values[rng.random(n) < 0.3] = np.nan
+    return replace(
+        known,
+        actions=rng.integers(0, len(ACTIONS), n).astype(np.uint8),
+        times_ms=np.cumsum(rng.choice([500, 60_000, 10**8], n)),
+        values=values,
+    )
+
+
 class SessionEncoderSuite:
     kind: str
 
@@ -28,6 +46,16 @@ class SessionEncoderSuite:
         with torch.no_grad():  # as after training: vectors and biases of a size that matters
             encoder.embedding.weight.normal_()
             encoder.bias.normal_()
+        return encoder
+
+    @pytest.fixture
+    def taught(self, encoder) -> SessionEncoder:
+        """An encoder that has learnt something of every action, gap and value."""
+        encoder.tables.fit_edges(told_histories().values)
+        with torch.no_grad():
+            for table in (encoder.tables.actions, encoder.tables.gaps, encoder.tables.values):
+                table.weight.normal_()
+                table.weight[table.padding_idx] = 0
         return encoder
 
     def stepped(self, encoder: SessionEncoder, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,6 +115,29 @@ class SessionEncoderSuite:
         torch.testing.assert_close(before[:, :3], after[:, :3])
         assert (before[:, 3] - after[:, 3]).abs().max() > 1e-3
 
+    def test_stepping_over_sums_made_outside_equals_encoding_what_is_known_of_each_event(self, taught):
+        known, tables, table = told_histories(), taught.input_tables(), taught.item_vectors()[:, :-1]
+        vectors, states = taught.encode(known, chunk_length=7)
+        events = slice(known.offsets[4], known.offsets[5])
+        gaps_ms = np.append(-1, np.diff(known.times_ms[events]))
+        read = table[known.items[events]] + tables.added(known.actions[events], gaps_ms, known.values[events])
+        state = torch.from_numpy(taught.initial_state())[None]
+        with torch.no_grad():
+            for one in torch.from_numpy(read):
+                state, vector = taught.step(state, one[None])
+        np.testing.assert_allclose(vectors[4], vector[0], atol=1e-4)
+        np.testing.assert_allclose(states[4], state[0], atol=1e-4)
+        assert np.abs(vectors[4] - taught.encode(histories())[0][4]).max() > 1e-2
+
+    def test_an_event_of_which_nothing_but_the_item_is_known_adds_nothing(self, taught):
+        known = histories()
+        unknown = replace(known, values=np.full(len(known.items), np.nan, np.float32))
+        np.testing.assert_array_equal(taught.encode(unknown)[0], taught.encode(known)[0])
+
+    def test_tables_that_have_learnt_nothing_are_not_released(self, encoder):
+        tables = encoder.input_tables()
+        assert tables.actions is tables.gaps is tables.values is None
+
     def test_an_early_event_is_remembered(self, encoder):
         with torch.no_grad():
             one, other = encoder(torch.tensor([[1, 2, 3, 4]])), encoder(torch.tensor([[30, 2, 3, 4]]))
@@ -117,6 +168,10 @@ class SessionEncoderSuite:
         assert len(values) > 10
         assert not any(value.is_complex() for value in values)
         assert not any(value.shape and value.shape[0] == N_ITEMS for value in values)
+
+
+class TestGatedEncoder(SessionEncoderSuite):
+    kind = "gated"
 
 
 class TestLruEncoder(SessionEncoderSuite):

@@ -37,10 +37,34 @@ def test_vectors_have_one_length_and_one_type(model) -> None:
     assert (vectors.shape, vectors.dtype) == ((3, 8), np.float32)
 
 
-def test_a_user_without_any_event_has_the_zero_vector(model) -> None:
-    vectors = model.user_vectors(HISTORIES)
-    assert not vectors[1].any()
-    assert vectors[[0, 2]].any(axis=1).all()
+def test_a_user_of_whom_nothing_is_known_has_the_zero_vector(model) -> None:
+    assert not model.user_vectors(HISTORIES, np.array([0, -1, 2]))[1].any()
+    assert model.user_vectors(HISTORIES, np.array([0, -1, 2]))[[0, 2]].any(axis=1).all()
+    assert not model.cold_user_vectors(np.full((2, 2), -1)).any()
+
+
+def test_a_user_without_any_event_has_the_vector_of_their_attributes(model) -> None:
+    attributes = random_inputs().user_attributes
+    described = np.flatnonzero((attributes >= 0).any(axis=1))
+    nothing = Sequences(np.zeros(len(described) + 1, np.int64), np.zeros(0, np.int32))
+    vectors = model.user_vectors(nothing, described)
+    assert vectors.any(axis=1).all()
+    np.testing.assert_array_equal(vectors, model.cold_user_vectors(attributes[described]))
+    assert not np.allclose(model.cold_user_vectors(np.array([[0, 1]])), model.cold_user_vectors(np.array([[1, 1]])))
+
+
+def test_a_history_of_items_not_learnt_is_read_from_what_is_known_of_them() -> None:
+    torch.manual_seed(4)
+    model = TwoTower(random_inputs(), CONFIG).eval()
+    model.learnt[[3, 4]] = False
+    histories = Sequences(np.array([0, 1, 2, 3]), np.array([3, 4, 5], np.int32))
+    before = model.user_vectors(histories)
+    with torch.no_grad():
+        model.user_tower.history.weight[:] += torch.randn(20, 8)  # whatever stands there
+    after = model.user_vectors(histories)
+    np.testing.assert_allclose(after[:2], before[:2], atol=1e-6)
+    assert not np.allclose(after[2], before[2])
+    assert not np.allclose(before[0], model.user_vectors(histories, np.array([0, 0, 0]))[1])
 
 
 def test_users_differ_by_identity_and_an_unknown_one_is_read_from_history_alone(model) -> None:
@@ -62,7 +86,7 @@ def test_an_unknown_user_is_not_taken_for_the_first_one() -> None:
 def test_an_unknown_attribute_is_not_taken_for_the_first_value(model) -> None:
     with torch.no_grad():
         unknown, first = model.user_tower(
-            torch.tensor([1, 1]), torch.tensor([[-1, 0], [0, 0]]), torch.tensor([[3], [3]])
+            torch.tensor([1, 1]), torch.tensor([[-1, 0], [0, 0]]), torch.ones(2, 1, CONFIG.embedding_size)
         )
     assert not torch.allclose(unknown, first)
 
@@ -84,8 +108,8 @@ def test_a_later_event_changes_no_earlier_vector(model) -> None:
     items = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 9]])
     with torch.no_grad():
         first, second = model(torch.tensor([0, 0]), items)
-    torch.testing.assert_close(first[:3], second[:3])
-    assert not torch.allclose(first[3], second[3])
+    torch.testing.assert_close(first[:4], second[:4])  # the first is before any event
+    assert not torch.allclose(first[4], second[4])
 
 
 def test_pooling_weighs_an_event_one_half_life_back_by_half(model) -> None:

@@ -67,6 +67,28 @@ def test_the_same_slate_comes_from_the_shortlist_until_a_click_and_then_anew(hom
         assert ids(first)[0] not in ids(third)
 
 
+def test_a_search_a_dislike_and_a_hover_end_what_was_worked_out_before_and_an_impression_does_not(home: Path) -> None:
+    @scenario(home)
+    async def _(client: httpx.AsyncClient, engine: Engine) -> None:
+        await tell(client, "click", ids(await ask(client))[0])
+        first = ids(await ask(client))
+        await tell(client, "impression", first[0])
+        assert (await ask(client))["route"] == "shortlist"
+        asked = []
+        for action, told in (
+            ("search", {"query": "thriller"}),
+            ("dislike", {"item_id": first[0]}),
+            ("hover", {"item_id": first[1]}),
+        ):
+            await tell(client, action, **told)
+            slate = await ask(client)
+            assert (slate["route"], slate["route_why"], slate["tier"]) == ("live", "chosen", "full")
+            asked.append(ids(slate))
+            assert (await ask(client))["route"] == "shortlist"
+        assert asked[0] != first
+        assert first[0] not in asked[1]
+
+
 def test_rules_hold_for_a_shortlist_as_for_any_slate(home: Path) -> None:
     @scenario(home)
     async def _(client: httpx.AsyncClient, engine: Engine) -> None:

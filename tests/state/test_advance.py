@@ -12,6 +12,7 @@ from upnext.domain.event import ACTION_CODE, ACTIONS, INTERACTIONS
 from upnext.domain.identity import key_of
 from upnext.settings import StateSettings
 from upnext.state.advance import advance, due_steps, stepped
+from upnext.state.step_input import Remembered
 from upnext.state.user_state import PackedState, UserState, UserVectors
 
 SETTINGS = StateSettings(recent_events=4, seen_items=6)
@@ -20,18 +21,26 @@ EMPTY = UserState()
 
 def advanced_state(state: UserState, event: object, settings: StateSettings) -> UserState:
     moved = PackedState.unpack(state.pack())
-    chosen = advance(moved, event, settings)
+    step = advance(moved, event, settings)
     after = UserState.unpack(moved.pack())
-    assert chosen == (int(after.recent_keys[-1]) if after.n_interactions > state.n_interactions else None)
+    if after.n_interactions > state.n_interactions:
+        assert step is not None
+        assert step.item_key == int(after.recent_keys[-1])
     return after
 
 
 def advanced_vectors(
     vectors: UserVectors | None, before: UserState, after: UserState, stepper: CountingStepper
 ) -> UserVectors:
-    new = after.recent_keys[-1:].tolist() if after.n_interactions > before.n_interactions else []
-    items = [*before.recent_keys.tolist(), *new]
-    return stepped([due_steps(vectors, after.state_version, after.n_interactions, items)], stepper)[0]
+    n_new = after.n_interactions - before.n_interactions
+    new = remembered(after).steps(n_new, SETTINGS)
+    due = due_steps(vectors, after.state_version, after.n_interactions, remembered(before), new, SETTINGS)
+    return stepped([due], stepper)[0]
+
+
+def remembered(state: UserState) -> Remembered:
+    arrays = (state.recent_keys, state.recent_ms, state.recent_actions, state.recent_values)
+    return Remembered(state.n_interactions, *arrays)
 
 
 def states_after(*events: object) -> list[UserState]:
@@ -47,9 +56,9 @@ def test_an_interaction_is_remembered() -> None:
     assert state.session_key == key_of("s")
     assert state.recent_keys.tolist() == state.seen.tolist() == [key_of("i3")]
     assert (state.recent_ms.tolist(), state.recent_actions.tolist()) == ([1_500], [ACTION_CODE["play"]])
-    assert [a.dtype for a in (state.recent_keys, state.recent_ms, state.recent_actions, state.seen)] == [
-        np.uint64, np.int64, np.uint8, np.uint64,
-    ]  # fmt: skip
+    assert np.isnan(state.recent_values).tolist() == [True]
+    arrays = (state.recent_keys, state.recent_ms, state.recent_actions, state.recent_values, state.seen)
+    assert [array.dtype for array in arrays] == [np.uint64, np.int64, np.uint8, np.float32, np.uint64]
     assert EMPTY.state_version == len(EMPTY.recent_keys) == 0, "the state before is left alone"
 
 
@@ -117,7 +126,7 @@ def test_each_interaction_is_exactly_one_step_whatever_came_before() -> None:
 
 
 @pytest.mark.parametrize("action", ["dislike", "hover", "search"])
-def test_what_is_no_interaction_is_no_step(action: str) -> None:
+def test_hints_are_no_steps_for_vectors_that_lag(action: str) -> None:
     stepper, states = CountingStepper(), states_after(event(1), event(2, action))
     vectors = advanced_vectors(None, states[0], states[1], stepper)
     after = advanced_vectors(vectors, states[1], states[2], stepper)
@@ -156,7 +165,7 @@ def test_users_of_unequal_length_are_stepped_side_by_side_as_they_would_be_alone
     lasts = [states_after(*map(event, history))[-1] for history in histories]
     together = CountingStepper()
     vectors = stepped(
-        [due_steps(None, last.state_version, last.n_interactions, last.recent_keys.tolist()) for last in lasts],
+        [due_steps(None, last.state_version, last.n_interactions, remembered(last), [], SETTINGS) for last in lasts],
         together,
     )
     assert [each.hidden.tolist() for each in vectors] == [[1, 2, 3], [], [4], [5]]

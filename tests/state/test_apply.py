@@ -94,10 +94,10 @@ class ApplySuite:
         apply_numbered([(1, event(1, user_id="a")), (2, event(1, user_id="b"))], store, None, SETTINGS, NEVER)
 
         class Interrupted(CountingStepper):
-            def step(self, hidden: Any, item_keys: Any) -> Any:
+            def step(self, hidden: Any, inputs: Any) -> Any:
                 if self.steps == 0:
                     apply_numbered([(3, event(2, user_id="a"))], store, None, SETTINGS, NEVER)
-                return super().step(hidden, item_keys)
+                return super().step(hidden, inputs)
 
         stepper = Interrupted()
         numbered = [(3, event(2, user_id="a")), (4, event(3, user_id="a")), (5, event(4, user_id="b"))]
@@ -176,9 +176,9 @@ class ApplySuite:
         fresher = UserVectors(1, np.ones(1, np.float32), np.full(3, 7, np.float32), np.ones(1, np.float32)).pack()
 
         class Interrupted(CountingStepper):
-            def step(self, hidden: Any, item_keys: Any) -> Any:
+            def step(self, hidden: Any, inputs: Any) -> Any:
                 store.put_many([(vectors_key("enc", "u:u"), fresher)], NEVER)
-                return super().step(hidden, item_keys)
+                return super().step(hidden, inputs)
 
         _, vectors = read_healed("u:u", store, Interrupted())
         assert vectors is not None
@@ -189,9 +189,9 @@ class ApplySuite:
         apply_events([event(1)], store, None, SETTINGS, NEVER)
 
         class Interrupted(CountingStepper):
-            def step(self, hidden: Any, item_keys: Any) -> Any:
+            def step(self, hidden: Any, inputs: Any) -> Any:
                 store.delete_many([state_key("u:u")], NEVER)
-                return super().step(hidden, item_keys)
+                return super().step(hidden, inputs)
 
         read_healed("u:u", store, Interrupted())
         assert list(store.scan(b"")) == []
@@ -219,9 +219,9 @@ class ApplySuite:
         clock = ManualClock()
 
         class Slow(CountingStepper):
-            def step(self, hidden: Any, item_keys: Any) -> Any:
+            def step(self, hidden: Any, inputs: Any) -> Any:
                 clock.advance(10)
-                return super().step(hidden, item_keys)
+                return super().step(hidden, inputs)
 
         state, vectors = read_user("u:u", store, Slow(), Deadline.after(clock, 5))
         assert state.n_interactions == 1

@@ -15,6 +15,7 @@ from upnext.funnel.breaker import CircuitBreaker
 from upnext.settings import PressureSettings, StateSettings
 from upnext.state.apply import Healed, apply_events, put_back, read_user
 from upnext.state.guarded_stepper import GuardedStepper, NoStep
+from upnext.state.step_input import StepInput
 from upnext.state.user_state import vectors_key
 from upnext.store.interface import Store
 from upnext.store.lmdb_store import LmdbStore
@@ -35,13 +36,13 @@ class Faulty(CountingStepper):
         self.inside: Callable[[], object] = lambda: None
         self._clock = clock
 
-    def step(self, hidden: Sequence[np.ndarray], item_keys: Sequence[int]) -> Any:
+    def step(self, hidden: Sequence[np.ndarray], inputs: Sequence[StepInput]) -> Any:
         self.calls += 1
         self._clock.advance(self.takes_ms)
         self.inside()
         if self.fails:
             raise RuntimeError("no graph")
-        return super().step(hidden, item_keys)
+        return super().step(hidden, inputs)
 
 
 class Guarded:
@@ -55,7 +56,7 @@ class Guarded:
     def steps(self, stepper: GuardedStepper | None = None) -> bool:
         """Whether a step is taken."""
         try:
-            (stepper or self.stepper).step([NOTHING], [0])
+            (stepper or self.stepper).step([NOTHING], [StepInput()])
         except NoStep:
             return False
         return True
@@ -73,10 +74,10 @@ def guarded() -> Guarded:
 
 
 def test_it_steps_as_the_one_it_guards(guarded: Guarded) -> None:
-    plain, keys = CountingStepper(), list(guarded.faulty._place)[:3]
+    plain, inputs = CountingStepper(), [StepInput(key) for key in [*list(guarded.faulty._place)[:3], 1]]
     assert guarded.stepper.encoders == "enc"
     for hidden in ([NOTHING] * 4, [np.ones(1, np.float32)] * 4):
-        found, expected = guarded.stepper.step(hidden, [*keys, 1]), plain.step(hidden, [*keys, 1])
+        found, expected = guarded.stepper.step(hidden, inputs), plain.step(hidden, inputs)
         assert [each and each[0].tolist() for each in found] == [each and each[0].tolist() for each in expected]
     assert found[3] is None, "it does not know that item"
 
@@ -84,7 +85,7 @@ def test_it_steps_as_the_one_it_guards(guarded: Guarded) -> None:
 def test_an_error_of_any_kind_is_no_step_and_its_cause_is_kept_and_logged(guarded: Guarded, caplog: Any) -> None:
     guarded.faulty.fails = True
     with pytest.raises(NoStep) as raised:
-        guarded.stepper.step([NOTHING], [0])
+        guarded.stepper.step([NOTHING], [StepInput()])
     assert isinstance(raised.value.__cause__, RuntimeError)
     assert "RuntimeError: no graph" in caplog.text
     assert guarded.breaker.state == "closed", "one is not enough"

@@ -17,11 +17,12 @@ def shortlist(n: int = 5, n_below: int = 3) -> Shortlist:
         exit="exit2",
         rows=np.arange(n, dtype=np.int32) * 3,
         scores=np.linspace(2.0, -1.0, n, dtype=np.float32),
-        sources=np.arange(n, dtype=np.uint8),
+        sources=np.arange(n, dtype=np.uint16) * 100,
         below_rows=np.arange(n_below, dtype=np.int32) + 50,
         below_scores=np.full(n_below, 0.25, np.float32),
-        below_sources=np.full(n_below, 4, np.uint8),
+        below_sources=np.full(n_below, 513, np.uint16),
         head=True,
+        n_moves=9,
     )
 
 
@@ -36,10 +37,10 @@ def test_what_is_packed_comes_out_again(n: int, n_below: int) -> None:
     assert after.below_scores.dtype == np.float32
 
 
-def test_a_record_takes_nine_bytes_an_item_beside_its_names() -> None:
+def test_a_record_takes_ten_bytes_an_item_beside_its_names() -> None:
     names_and_header = len(shortlist(0, 0).pack())
-    assert len(shortlist(100, 100).pack()) == names_and_header + 1_800
-    assert shortlist(100, 100).size_bytes == 1_800
+    assert len(shortlist(100, 100).pack()) == names_and_header + 2_000
+    assert shortlist(100, 100).size_bytes == 2_000
 
 
 def test_what_is_absent_damaged_or_of_another_format_is_no_shortlist() -> None:

@@ -13,12 +13,14 @@ KEYS = st.integers(0, 2**64 - 1)
 
 @st.composite
 def states(draw: st.DrawFn) -> UserState:
-    recent = draw(st.lists(st.tuples(KEYS, st.integers(-(2**63), 2**63 - 1), st.integers(0, 255)), max_size=60))
-    keys, times_ms, actions = zip(*recent, strict=True) if recent else ((), (), ())
+    one = st.tuples(KEYS, st.integers(-(2**63), 2**63 - 1), st.integers(0, 255), st.floats(width=32, allow_nan=False))
+    recent = draw(st.lists(one, max_size=60))
+    keys, times_ms, actions, values = zip(*recent, strict=True) if recent else ((), (), (), ())
     return UserState(
         draw(KEYS), draw(KEYS), draw(st.integers(-(2**63), 2**63 - 1)), draw(KEYS),
         np.array(keys, np.uint64), np.array(times_ms, np.int64), np.array(actions, np.uint8),
         np.array(sorted(draw(st.sets(KEYS, max_size=60))), np.uint64), draw(KEYS), draw(KEYS),
+        np.array(values, np.float32), draw(KEYS),
     )  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def test_a_state_as_bytes_is_the_same_state(state: UserState) -> None:
     packed = PackedState.unpack(state.pack())
     assert packed.pack() == state.pack()
     assert (packed.state_version, packed.applied_sequence) == (state.state_version, state.applied_sequence)
-    for name in ("recent_keys", "recent_ms", "recent_actions", "seen"):
+    for name in ("recent_keys", "recent_ms", "recent_actions", "recent_values", "seen"):
         assert getattr(packed, name) == getattr(state, name).tobytes()
 
 
@@ -62,19 +64,21 @@ def test_of_an_absent_user_nothing_is_remembered() -> None:
 def test_the_packed_form_is_the_one_that_stores_hold() -> None:
     state = UserState(
         3, 2, 1_700_000_000_000, 9, np.array([4, 5], np.uint64), np.array([6, 7], np.int64), np.array([1, 0], np.uint8),
-        np.array([4], np.uint64), 11, 12,
+        np.array([4], np.uint64), 11, 12, np.array([1.0, np.nan], np.float32), 13,
     )  # fmt: skip
-    expected = bytes.fromhex("0200020001000000") + b"".join(
-        n.to_bytes(8, "little") for n in (3, 2, 11, 1_700_000_000_000, 9, 12, 4, 5, 6, 7)
+    expected = bytes.fromhex("0300020001000000") + b"".join(
+        n.to_bytes(8, "little") for n in (3, 2, 11, 1_700_000_000_000, 9, 12, 13, 4, 5, 6, 7)
     )
-    assert state.pack() == expected + b"\x01\x00" + (4).to_bytes(8, "little")
+    assert state.pack() == expected + bytes.fromhex("0100 0000803f 0000c07f") + (4).to_bytes(8, "little")
 
 
 @pytest.mark.parametrize("record", [UserState(), UserVectors()])
 def test_bytes_of_another_format_are_refused(record: UserState | UserVectors) -> None:
     raw = bytearray(record.pack())
     raw[0] = 7
-    with pytest.raises(StoreError, match="format 7, this version reads 2"):
+    with pytest.raises(
+        StoreError, match=r"format 7, this version reads 3; upgrade all workers, and .* delete HOME/state"
+    ):
         type(record).unpack(bytes(raw))
 
 

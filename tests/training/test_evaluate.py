@@ -3,13 +3,15 @@
 import io
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
 
 from upnext.errors import TrainingError
 from upnext.training.evaluate import evaluate
-from upnext.training.report import EvaluationReport, as_table, read_json, write_json, write_png
+from upnext.training.measured import SegmentFigures
+from upnext.training.report import EvaluationReport, as_table, read_json, segments_table, write_json, write_png
 from upnext.training.sequences import Sequences
 from upnext.training.splits import Cases
 from upnext.training.top_rows import drop_rows, top_rows
@@ -139,6 +141,21 @@ def test_the_table_shows_every_figure_and_a_dash_for_a_missing_one() -> None:
     console.print(as_table(report()))
     text = console.export_text()
     assert all(word in text for word in ("tiny", "popular", "mine", "recall@500", "0.9000", "1,234", "–"))
+
+
+def test_intervals_and_segments_are_shown_beside_their_figures() -> None:
+    segment = SegmentFigures(
+        n_cases=77, n_users=70, systems={"popular": {"ndcg@10": 0.6}, "mine": {"ndcg@10": 0.125}},
+        intervals={"mine": {"ndcg@10": (0.1, 0.15)}},
+    )  # fmt: skip
+    whole = msgspec.structs.replace(
+        report(), intervals={"mine": {"ndcg@10": (0.88, 0.92)}}, segments={"users cold": segment}
+    )
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(as_table(whole))
+    console.print(segments_table(whole))
+    text = console.export_text()
+    assert all(word in text for word in ("0.9000 ±.020", "users cold", "77 cases", "0.6000", "0.1250 ±.025"))
 
 
 def test_the_picture_is_a_png(tmp_path) -> None:

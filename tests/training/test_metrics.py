@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from upnext.training.metrics import MISSED, coverage, hit_rate, mrr, ndcg, places_in_rows, places_in_scores
+from upnext.training.metrics import MISSED, coverage, gains, hit_rate, mrr, ndcg, places_in_rows, places_in_scores
 
 
 def test_a_place_is_the_position_of_the_target_and_missed_when_absent() -> None:
@@ -64,3 +64,13 @@ def test_no_cases_give_zero_and_not_an_error() -> None:
 def test_coverage_counts_distinct_items_and_no_padding() -> None:
     assert coverage(np.array([[0, 1, -1], [1, 3, -1]]), 10) == pytest.approx(0.3)
     assert coverage(np.zeros((0, 3), dtype=np.int32), 10) == 0.0
+
+
+def test_what_each_case_adds_averages_to_the_figure() -> None:
+    places = np.array([0, 1, 9, 10, MISSED])
+    assert gains("hr@10", places).tolist() == [1, 1, 1, 0, 0]
+    assert gains("recall@11", places).tolist() == [1, 1, 1, 1, 0]
+    assert gains("mrr@10", places).tolist() == pytest.approx([1, 1 / 2, 1 / 10, 0, 0])
+    assert gains("ndcg@10", places).tolist() == pytest.approx([1, 1 / math.log2(3), 1 / math.log2(11), 0, 0])
+    for name, figure in (("hr@10", hit_rate), ("ndcg@10", ndcg), ("mrr@10", mrr)):
+        assert gains(name, places).mean() == figure(places, 10)

@@ -1,5 +1,7 @@
 """Training the ranker finds the planted order, repeats itself, stops in time and survives being interrupted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from upnext.models.ranker_dnn import RankerDnn, score_lists
 from upnext.models.ranker_lists import RankerLists
 from upnext.training.metrics import ndcg, places_in_scores
 from upnext.training.ranker_batches import RankerBatch
-from upnext.training.ranker_loop import ranker_loss, train_ranker
+from upnext.training.ranker_loop import ranker_loss, task_loss, train_ranker
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +120,42 @@ def test_the_distance_to_the_deepest_exit_is_added_and_does_not_pull_at_it():
     gradient = torch.autograd.grad(taught - plain, scores)[0]
     assert gradient[1].abs().max() == 0
     assert gradient[0].abs().max() > 0
+
+
+def test_a_task_that_nobody_knows_of_costs_nothing_and_a_known_one_its_cross_entropy():
+    case = replace(
+        batch([[True, True]] * 2, [0, 1]), labels=torch.tensor([[np.nan, 1.0, np.nan], [np.nan, 0.0, np.nan]])
+    )
+    logits = torch.zeros(2, 2, 3, requires_grad=True)
+    loss = task_loss(logits, case, (1.0, 0.5, 1.0))
+    assert loss.item() == pytest.approx(0.5 * np.log(2))
+    gradient = torch.autograd.grad(loss, logits)[0]
+    assert gradient[:, :, [0, 2]].abs().max() == 0
+    assert gradient[:, :, 1].abs().min() > 0
+
+
+def test_lists_count_by_their_weight():
+    scores = torch.tensor([[[2.0, 0.0], [0.0, 2.0]]])
+    case = batch([[True, True]] * 2, [0, 0])
+    first, second = (ranker_loss(scores[:, at : at + 1], batch([[True, True]], [0]), 0.0).item() for at in (0, 1))
+    found = ranker_loss(scores, replace(case, weight=torch.tensor([3.0, 1.0])), 0.0).item()
+    assert found == pytest.approx((3 * first + second) / 4)
+    labelled = replace(case, labels=torch.tensor([[1.0] * 3, [0.0] * 3]), weight=torch.tensor([0.0, 1.0]))
+    sure = torch.tensor([[[9.0] * 3, [-9.0] * 3]])
+    assert task_loss(-sure, labelled, (1.0, 0.0, 0.0)).item() == pytest.approx(9, rel=1e-2)
+
+
+def test_what_is_liked_is_learnt_beside_what_is_chosen_without_harm_to_it():
+    lists = planted_lists(800)
+    liked = lists.cross[np.arange(800), lists.target, 1] > 100
+    tasks = np.stack([np.full(800, np.nan), liked, np.full(800, np.nan)], axis=1).astype(np.float32)
+    labelled = replace(lists, tasks=tasks)
+    config = small_config(prior_column=0, epochs=8, patience=8)
+    model = train_ranker(labelled, config, seed=1)
+    item, user, cross = (torch.from_numpy(a) for a in (lists.item_inputs[lists.rows], lists.user, lists.cross))
+    with torch.no_grad():
+        logits = model.task_logits(item, user, cross, torch.from_numpy(lists.target.astype(np.int64)))[1]
+    assert (((logits[-1, :, 1] > 0).numpy() == liked).mean()) > 0.9
+    assert logits[:, :, [0, 2]].abs().max() == 0  # never told
+    unseen = planted_lists(300, seed=9)
+    assert quality(model, unseen, 3) > quality(train_ranker(lists, config, seed=1), unseen, 3) - 0.02

@@ -1,11 +1,14 @@
 """Training learns what can be known, repeats itself, and survives being interrupted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from upnext.errors import TrainingError
 from upnext.models.session import SessionConfig, SessionEncoder
+from upnext.training.checkpoint import read_checkpoint, write_checkpoint
 from upnext.training.sequences import Sequences
 from upnext.training.session_loop import load_session, one_cycle, train_session
 
@@ -36,7 +39,9 @@ def weights(encoder: SessionEncoder) -> bytes:
     return b"".join(value.numpy().tobytes() for value in encoder.state_dict().values())
 
 
-@pytest.mark.parametrize("changes", [{"kind": "lru"}, {"kind": "gru"}, {"full_softmax_items": 0, "n_negatives": 8}])
+@pytest.mark.parametrize(
+    "changes", [{"kind": "gated"}, {"kind": "lru"}, {"kind": "gru"}, {"full_softmax_items": 0, "n_negatives": 8}]
+)
 def test_the_next_item_of_a_walk_is_learned(changes):
     encoder = train_session(ring_world(), N_ITEMS, settings(epochs=30, learning_rate=1e-2, **changes), seed=1)
     walks = Sequences.from_events([0, 0, 0, 1, 1, 1, 2, 2], [3, 4, 5, 3, 2, 1, 11, 0], n_users=3)
@@ -44,7 +49,9 @@ def test_the_next_item_of_a_walk_is_learned(changes):
     assert (vectors @ encoder.item_vectors().T).argmax(1).tolist() == [6, 0, 1]
 
 
-@pytest.mark.parametrize("changes", [{}, {"kind": "gru"}, {"full_softmax_items": 0, "n_negatives": 8}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"kind": "gated"}, {"kind": "gru"}, {"full_softmax_items": 0, "n_negatives": 8}]
+)
 def test_one_seed_gives_identical_weights_and_another_does_not(changes):
     runs = [weights(train_session(ring_world(), N_ITEMS, settings(**changes), seed=seed)) for seed in (1, 1, 2)]
     assert runs[0] == runs[1]
@@ -81,6 +88,16 @@ def test_a_finished_checkpoint_holds_the_encoder_and_is_not_trained_again(tmp_pa
     assert weights(again) == weights(trained)
 
 
+def test_an_encoder_of_a_version_with_other_parts_is_refused(tmp_path):
+    path = tmp_path / "session.pt"
+    train_session(ring_world(), N_ITEMS, settings(epochs=1), seed=1, checkpoint=path)
+    record = read_checkpoint(path, None)
+    del record["encoder"]["tables.actions.weight"]
+    write_checkpoint(path, "a", record)
+    with pytest.raises(TrainingError, match="of another version; train a new release"):
+        load_session(path)
+
+
 @pytest.mark.parametrize("change", ["seed", "config", "data"])
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, change):
     path = tmp_path / "session.pt"
@@ -88,6 +105,43 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, change):
     data, config, seed = ring_world(change == "data"), settings(epochs=1 + (change == "config")), 1 + (change == "seed")
     with pytest.raises(TrainingError, match="other settings, seed or data"):
         train_session(data, N_ITEMS, config, seed=seed, checkpoint=path)
+
+
+def told_world(seed: int = 0) -> Sequences:
+    """Every user walks around a ring; the value of each event says which way the next step goes, nothing else does."""
+    rng = np.random.default_rng(seed)
+    values = rng.choice(np.array([-1, 1], np.float32), (200, 20))
+    walks = (rng.integers(N_ITEMS, size=(200, 1)) + np.cumsum(values, axis=1) - values).astype(int) % N_ITEMS
+    return Sequences.from_events(np.repeat(np.arange(200), 20), walks.ravel(), 200, values=values.ravel())
+
+
+@pytest.mark.parametrize("kind", ["gated", "lru", "gru"])
+def test_what_the_value_of_an_event_foretells_is_learned(kind):
+    encoder = train_session(told_world(), N_ITEMS, settings(kind=kind, epochs=20, learning_rate=1e-2), seed=1)
+    walks = Sequences.from_events([0, 1], [3, 3], n_users=2, values=np.array([1, -1], np.float32))
+    vectors = np.hstack([encoder.encode(walks)[0], np.ones((2, 1))])
+    assert (vectors @ encoder.item_vectors().T).argmax(1).tolist() == [4, 2]
+    tables = encoder.input_tables()
+    assert tables.values is not None
+    assert tables.actions is tables.gaps is None
+
+
+def test_tables_and_edges_come_back_with_a_checkpoint(tmp_path):
+    path = tmp_path / "session.pt"
+    trained = train_session(told_world(), N_ITEMS, settings(), seed=1, checkpoint=path).input_tables()
+    loaded = load_session(path).input_tables()
+    assert loaded.value_edges.tolist() == trained.value_edges.tolist() == [1]
+    np.testing.assert_array_equal(loaded.values, trained.values)
+
+
+def test_events_that_are_no_targets_are_read_and_not_predicted():
+    odd = np.arange(len(ring_world().items)) % 2 == 1
+    noisy = replace(ring_world(), items=np.where(odd, N_ITEMS, ring_world().items).astype(np.int32))
+    config = settings(epochs=5, learning_rate=1e-2)
+    predicted = train_session(noisy, N_ITEMS + 1, config, seed=1)
+    only_read = train_session(replace(noisy, targets=~odd), N_ITEMS + 1, config, seed=1)
+    assert predicted.bias.argmax() == N_ITEMS
+    assert only_read.bias.argmin() == N_ITEMS
 
 
 def test_training_does_not_touch_the_callers_generator():

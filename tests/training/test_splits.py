@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from upnext.domain.event import ACTION_CODE
 from upnext.errors import TrainingError
 from upnext.training.sequences import Sequences
 from upnext.training.splits import Cases, by_time, cases_at, interactions, leave_one_out
@@ -123,6 +124,23 @@ def test_taking_cases_keeps_each_with_its_own_history() -> None:
     taken = cases.take(np.array([2, 0]))
     assert (taken.users.tolist(), histories_as_lists(taken)) == ([9, 7], [[3, 4, 5], [1, 2]])
     assert cases.new_targets_only().users.tolist() == [8, 9]  # the first case's target is in its own history
+
+
+def test_a_history_tells_action_time_and_value_of_each_event_and_a_case_its_sequence_number(columns_of) -> None:
+    columns = columns_of([("u", "a", 5, "play"), ("v", "b", 6), ("u", "b", 7, "like"), ("u", "c", 9)])
+    cases = cases_at(columns, np.array([3, 1]))
+    histories = cases.histories
+    assert histories.actions is not None
+    assert histories.times_ms is not None
+    assert histories.values is not None
+    assert histories.actions.tolist() == [ACTION_CODE["play"], ACTION_CODE["like"]]
+    assert histories.times_ms.tolist() == [5, 7]
+    assert np.isnan(histories.values).all()
+    assert cases.numbers().tolist() == [4, 2]
+    turned = cases.take(np.array([1, 0]))
+    assert turned.numbers().tolist() == [2, 4]
+    assert turned.histories.times_ms is not None
+    assert turned.histories.times_ms.tolist() == [5, 7]
 
 
 def test_logs_too_small_to_split_say_so(columns_of) -> None:

@@ -77,9 +77,21 @@ def test_events_without_session_and_other_actions_are_not_asked_about(columns_of
 
 def test_figures_of_a_known_answer_are_exact(columns_of) -> None:
     columns = columns_of([("u", item, time, "click", 5) for time, item in enumerate("abcd")])
-    results = replay(columns, 0, everything(columns), [Oracle(columns), Recorder()])
-    assert results["oracle"] == {"recall@20": 1.0, "mrr@20": 0.5, "n": 3}
-    assert results["recorder"] == {"recall@20": 0.0, "mrr@20": 0.0, "n": 3}
+    answered = replay(columns, 0, everything(columns), [Oracle(columns), Recorder()])
+    assert answered.table() == {
+        "oracle": {"recall@20": 1.0, "mrr@20": 0.5, "n_cases": 3},
+        "recorder": {"recall@20": 0.0, "mrr@20": 0.0, "n_cases": 3},
+    }
+
+
+def test_what_is_asked_is_named_by_its_event_its_user_and_what_the_user_did_before(columns_of) -> None:
+    clicks = [("w", "a", 1, "click", 5), ("v", "a", 2, "click", 6), ("w", "b", 3, "hover", 5)]
+    columns = columns_of([*clicks, ("w", "b", 4, "click", 5), ("w", "a", 5, "click", 5)])
+    answered = replay(columns, 0, everything(columns), [Recorder()])
+    assert answered.events.tolist() == [4, 5]
+    assert [columns.users[user] for user in answered.users] == ["w", "w"]
+    assert answered.n_before.tolist() == [1, 2]
+    assert [columns.items[row] for row in answered.targets] == ["b", "a"]
 
 
 def test_nothing_to_ask_is_an_error(columns_of) -> None:

@@ -9,7 +9,7 @@ from upnext.errors import TrainingError
 from upnext.models.tower_inputs import TowerInputs
 from upnext.models.two_tower import TwoTower, TwoTowerConfig
 from upnext.training.sequences import Sequences
-from upnext.training.two_tower_loop import _Run, train_two_tower
+from upnext.training.two_tower_loop import _Run, hard_negatives, train_two_tower
 
 N_USERS, N_ITEMS, N_GENRES = 160, 60, 4
 CONFIG = TwoTowerConfig(
@@ -147,3 +147,62 @@ def test_data_that_cannot_be_learned_from_says_so() -> None:
     few = TowerInputs(inputs.user_attributes, inputs.item_attributes[:5])
     with pytest.raises(TrainingError, match="outside the 5 items"):
         train_two_tower(sequences, few, CONFIG, seed=1)
+
+
+def test_a_history_of_new_items_shows_the_taste_of_their_genre(model) -> None:
+    new = np.arange(N_ITEMS - N_GENRES, N_ITEMS, dtype=np.int32)  # row modulo four is their genre
+    vectors = model.user_vectors(Sequences(np.arange(N_GENRES + 1), new), np.full(N_GENRES, -1))
+    best = np.argsort(-vectors @ model.item_vectors().T, axis=1)[:, :10]
+    assert (best % N_GENRES == np.arange(N_GENRES)[:, None]).mean() > 0.9
+
+
+def test_a_user_without_events_is_shown_the_taste_of_others_like_them() -> None:
+    sequences, inputs = planted()
+    taste = (np.arange(N_USERS) % N_GENRES).astype(np.int32)[:, None]
+    model = train_two_tower(sequences, TowerInputs(taste, inputs.item_attributes), CONFIG, seed=1)
+    vectors = model.cold_user_vectors(np.arange(N_GENRES)[:, None])
+    best = np.argsort(-vectors @ model.item_vectors().T, axis=1)[:, :10]
+    assert (best % N_GENRES == np.arange(N_GENRES)[:, None]).mean() > 0.9
+
+
+def test_hard_negatives_are_what_ranks_high_and_was_not_chosen(model) -> None:
+    counts = hard_negatives(model, planted()[0], np.random.default_rng(0))
+    assert counts.sum() > 0
+    model_of_few = TwoTower(planted()[1], msgspec.structs.replace(CONFIG, hard_users=1, hard_items=3))
+    model_of_few.load_state_dict(model.state_dict())
+    rng = np.random.default_rng(7)
+    counts = hard_negatives(model_of_few, planted()[0], rng)
+    user = np.random.default_rng(7).permutation(N_USERS)[0]
+    scores = model.user_vectors(planted()[0])[user] @ model.item_vectors().T
+    scores[planted()[0].take(np.array([user])).items] = -np.inf
+    assert set(np.flatnonzero(counts)) == set(np.argsort(-scores)[:3])
+
+
+def test_the_loss_with_hard_negatives_is_unbiased_too() -> None:
+    config = msgspec.structs.replace(
+        CONFIG, full_softmax_items=0, n_negatives=20_000, popularity_share=0.3, hard_negatives=0.5
+    )
+    run = _Run(*planted(), config, 1, torch.device("cpu"))
+    hard = np.zeros(N_ITEMS, np.int64)
+    hard[:5] = 7
+    run.sampler = run._sampler(hard)
+    rows = run.sampler.draw()[0]
+    assert (rows < 5).float().mean() == pytest.approx(0.5 + 0.3 * 5 / 56 + 0.2 * 5 / 60, abs=0.02)
+    run.model.eval()
+    hidden, targets = torch.randn(50, 16) * 20, torch.arange(50)
+    with torch.no_grad():
+        sampled, full = run._sampled_loss(hidden, targets), run._full_loss(hidden, targets)
+    torch.testing.assert_close(sampled, full, rtol=0.02, atol=0)
+
+
+def test_hard_negatives_learn_the_same_taste() -> None:
+    config = msgspec.structs.replace(
+        CONFIG, full_softmax_items=10, n_negatives=24, popularity_share=0.3, hard_negatives=0.3
+    )
+    whole = train_two_tower(*planted(), config, seed=1)
+    assert share_of_own_genre(whole, whole.item_vectors()) > 0.99
+
+
+def test_shares_of_negatives_beyond_all_are_refused() -> None:
+    with pytest.raises(TrainingError, match="lower one of them"):
+        train_two_tower(*planted(), msgspec.structs.replace(CONFIG, hard_negatives=0.6), seed=1)

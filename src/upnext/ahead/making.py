@@ -42,7 +42,7 @@ def shortlist_of(
     lower = _cut(fast if fast is not None else ranked, below)
     return Shortlist(
         release, answer.n_interactions, now_ms, origin, request.region, request.genres, answer.exit,
-        ranked.rows, ranked.scores, ranked.sources, lower.rows, lower.scores, lower.sources, head,
+        ranked.rows, ranked.scores, ranked.sources, lower.rows, lower.scores, lower.sources, head, answer.n_moves,
     )  # fmt: skip
 
 
@@ -61,6 +61,7 @@ def answer_of(
         below=[popular, below],
         state_version=state_version,
         n_interactions=shortlist.n_interactions,
+        n_moves=shortlist.n_moves,
         state_read=True,
         seen_rows=seen_rows,
         exit=shortlist.exit,

@@ -118,7 +118,7 @@ class Precompute:
         self._patiently(lambda: self._store.put_many(packed, self._never, ttl_ms=ttl_ms))
         # A user who was forgotten meanwhile has no state any more, and shall have no shortlist.
         states = self._read([state_key(subject) for subject in shortlists])
-        gone = [shortlist_key(subject) for subject, raw in zip(shortlists, states, strict=True) if _n_chosen(raw) < 0]
+        gone = [shortlist_key(subject) for subject, raw in zip(shortlists, states, strict=True) if _n_moves(raw) < 0]
         if gone:
             self._patiently(lambda: self._store.delete_many(gone, self._never))
         return len(shortlists) - len(gone), kept
@@ -129,20 +129,20 @@ class Precompute:
         stored = self._read([shortlist_key(user.subject) for user in users])
         due, kept = [], 0
         for user, state, raw in zip(users, states, stored, strict=True):
-            n_interactions = _n_chosen(state)
-            if n_interactions < 0:
+            n_moves = _n_moves(state)
+            if n_moves < 0:
                 continue
-            if self._holds(Shortlist.unpack(raw), user, n_interactions):
+            if self._holds(Shortlist.unpack(raw), user, n_moves):
                 kept += 1
             else:
                 due.append(user)
         return due, kept
 
-    def _holds(self, shortlist: Shortlist | None, user: ActiveUser, n_interactions: int) -> bool:
+    def _holds(self, shortlist: Shortlist | None, user: ActiveUser, n_moves: int) -> bool:
         """Whether it is what would be made now, and good for half its time yet."""
         if shortlist is None or shortlist.origin != "precompute":
             return False
-        same = (shortlist.release, shortlist.n_interactions) == (self._live.release_id, n_interactions)
+        same = (shortlist.release, shortlist.n_moves) == (self._live.release_id, n_moves)
         asked = (shortlist.region, shortlist.genres, shortlist.head) == (
             region_of(user.region, self._live.funnel.catalog),
             (),
@@ -198,10 +198,10 @@ class Precompute:
             ) from error
 
 
-def _n_chosen(raw: bytes | None) -> int:
-    """`n_interactions` of a packed state; -1 for none, for the mark of one erased, and for a damaged one."""
+def _n_moves(raw: bytes | None) -> int:
+    """`n_moves` of a packed state; -1 for none, for the mark of one erased, and for a damaged one."""
     try:
         state = UserState.unpack(raw)
     except StoreError:
         return -1
-    return state.n_interactions if state.state_version else -1
+    return state.n_moves if state.state_version else -1

@@ -81,7 +81,7 @@ class Shortlists:
         route = LIVE_ABSENT
         if at_hand is not None:
             shortlist = at_hand.shortlist
-            route = self.route(live, request, shortlist, shortlist.n_interactions)
+            route = self.route(live, request, shortlist, shortlist.n_moves)
             if route.name != "live":
                 return Found(route, at_hand)
             self.l1.drop(key)
@@ -93,7 +93,7 @@ class Shortlists:
         if shortlist_stored is None:
             return Found(route, None)
         state = UserState.unpack(raw_state)
-        route = self.route(live, request, shortlist_stored, state.n_interactions)
+        route = self.route(live, request, shortlist_stored, state.n_moves)
         if route.name == "live":
             return Found(route, None)
         seen = live.funnel.catalog.rows_of(state.seen)
@@ -101,13 +101,13 @@ class Shortlists:
         self.l1.put(key, at_hand)
         return Found(route, at_hand)
 
-    def route(self, live: Live, request: SlateRequest, shortlist: Shortlist | None, n_interactions: int) -> Route:
+    def route(self, live: Live, request: SlateRequest, shortlist: Shortlist | None, n_moves: int) -> Route:
         """See `route_of`. Any thread."""
         return route_of(
             request,
             shortlist,
             release=live.release_id,
-            n_interactions=n_interactions,
+            n_moves=n_moves,
             now_ms=self._clock.now_ms(),
             depths=live.funnel.depths,
             settings=self._settings,
@@ -124,7 +124,7 @@ class Shortlists:
         """
         for raw in beside.values():
             shortlist = Shortlist.unpack(raw)
-            route = self.route(live, request, shortlist, answer.n_interactions)
+            route = self.route(live, request, shortlist, answer.n_moves)
             if shortlist is not None and route.name != "live":
                 if is_enough(shortlist, request):
                     take_shortlist(answer, shortlist, route)
@@ -166,7 +166,7 @@ class Shortlists:
     def write(self) -> None:
         """Stores what is queued, each for as long as it may answer; for a thread of its own, now and then.
 
-        Not those whose users have chosen something since, or were erased. Raises `StoreError`; what was not stored is
+        Not those whose users have moved since, or were erased. Raises `StoreError`; what was not stored is
         worked out again.
         """
         while self._queue:
@@ -175,7 +175,7 @@ class Shortlists:
             items = [
                 (shortlist_key(subject), shortlist.pack())
                 for (subject, shortlist), state in zip(some.items(), states, strict=True)
-                if UserState.unpack(state).n_interactions == shortlist.n_interactions
+                if UserState.unpack(state).n_moves == shortlist.n_moves
             ]
             if items:
                 self._store.put_many(items, self._never, ttl_ms=max(self._settings.live_age_ms, 1))
@@ -195,7 +195,7 @@ class Shortlists:
 
     def _offer(self, subject: str | None, shortlist: Shortlist) -> None:
         """Nobody's is for this worker alone, and so is that of users of whom there is nothing to tell."""
-        if subject is None or not shortlist.n_interactions:
+        if subject is None or not shortlist.n_moves:
             return
         self.dropped += len(self._queue) == self._queue.maxlen
         self._queue.append((subject, shortlist))

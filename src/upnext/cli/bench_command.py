@@ -8,11 +8,13 @@ from rich.console import Console
 
 from upnext.bench.plot import draw_run
 from upnext.bench.progress import ProgressLine
-from upnext.bench.report import as_table, report_of, write_json
+from upnext.bench.report import as_table, report_of
 from upnext.bench.run import Plan, Run, run_load
 from upnext.bench.schedule import ARRIVALS, Arrivals
 from upnext.bench.summary import Summary, summarize
 from upnext.bench.target import numbered_users, parse_target
+from upnext.cli.options import json_option
+from upnext.cli.output import hand_over
 from upnext.errors import SettingsError
 
 
@@ -31,12 +33,12 @@ from upnext.errors import SettingsError
 @click.option(
     "--users-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="User ids, one a line."
 )
-@click.option("--path", default="/v1/recommend", show_default=True)
+@click.option("--path", default="/v1/recommend", show_default=True, help="Endpoint to ask.")
 @click.option("--timeout", type=float, default=5.0, show_default=True, help="Seconds to wait for an answer.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides arrivals and the order of users.")
 @click.option("--cpu", type=int, help="Run the load on this core only.")
 @click.option("--allow-remote", is_flag=True, help="Permit a target that is not this machine.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report to this file.")
+@json_option
 @click.option("--png", "png_path", type=click.Path(path_type=Path), help="Draw latency and tiers to this file.")
 def bench_command(
     url: str,
@@ -61,6 +63,10 @@ def bench_command(
 
     Latency counts from when a request should have started, so a server that stalls is charged for everyone it kept
     waiting. Exits with 1 when a request failed.
+
+    \b
+    Example:
+      upnext bench http://127.0.0.1:8080 --rate 300 --seconds 30 --png bench.png
     """
     if (rate is None) == (closed is None):
         raise SettingsError("give either --rate R for an open loop or --closed N for a closed one")
@@ -89,9 +95,8 @@ def bench_command(
 
 def _report(run: Run, json_path: Path | None, png_path: Path | None) -> Summary:
     report = report_of(run.plan, summarize(run))
-    Console().print(as_table(report))
-    if json_path:
-        write_json(report, json_path)
+    if hand_over(report, json_path):
+        Console().print(as_table(report))
     if png_path:
         draw_run(run, png_path, f"{report.url}, {report.loop} loop, {report.result.achieved_per_s:,.0f} answers/s")
     return report.result

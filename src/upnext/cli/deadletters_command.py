@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from upnext.cli.group import Group
 from upnext.cli.home import opened_home
-from upnext.cli.options import home_option
+from upnext.cli.options import home_option, json_option
+from upnext.cli.output import hand_over
+from upnext.cli.screen import ScreenSteps
 from upnext.clock import SystemClock
 from upnext.contracts.gate import GATE_VERSION
 from upnext.errors import DataError
@@ -29,10 +31,9 @@ _clock = SystemClock()
 _reason_option = click.option("--reason", metavar="CODE", help="Only those refused for this, as timestamp_in_seconds.")
 _producer_option = click.option("--producer", metavar="NAME", help="Only those of this producer.")
 _kind_option = click.option("--kind", type=click.Choice(KINDS), help="Only this kind of record.")
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
 
 
-@click.group("deadletters")
+@click.group("deadletters", cls=Group)
 def deadletters_command() -> None:
     """List, show and replay what the gate refused. Works beside a running server, which applies what passes."""
 
@@ -44,16 +45,26 @@ def deadletters_command() -> None:
 @_kind_option
 @click.option("--after", type=int, default=0, metavar="NUMBER", help="Only higher numbers, to go on from a page.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most to list.")
-@_json_option
+@json_option
 def list_letters(
-    home: Path, reason: str | None, producer: str | None, kind: Kind | None, after: int, limit: int, as_json: bool
+    home: Path,
+    reason: str | None,
+    producer: str | None,
+    kind: Kind | None,
+    after: int,
+    limit: int,
+    json_path: Path | None,
 ) -> None:
-    """The letters that wait, oldest first."""
+    """The letters that wait, oldest first.
+
+    \b
+    Example:
+      upnext deadletters list --home shop --reason timestamp_in_seconds
+    """
     with _opened(home) as letters:
         page = letters.page(after, limit, reason, producer, kind)
         waiting = letters.totals().waiting
-    if as_json:
-        _print_json([view(letter) for letter in page])
+    if not hand_over([view(letter) for letter in page], json_path):
         return
     table = Table("number", "kind", "received", "reason", "producer", "bytes", "what is wrong")
     for letter in page:
@@ -67,15 +78,15 @@ def list_letters(
 @click.argument("number", type=int)
 @home_option
 @click.option("--raw", is_flag=True, help="Write the refused bytes, unchanged, and nothing else.")
-@_json_option
-def show_letter(number: int, home: Path, raw: bool, as_json: bool) -> None:
+@json_option
+def show_letter(number: int, home: Path, raw: bool, json_path: Path | None) -> None:
     """One letter and why it was refused.
 
     \b
-    To mend one:
-      upnext deadletters show 17 --raw > event.json
+    Example, to mend one:
+      upnext deadletters show 17 --home shop --raw > event.json
       (edit event.json)
-      upnext deadletters replay 17 --with event.json
+      upnext deadletters replay 17 --home shop --with event.json
     """
     with _opened(home) as letters:
         letter = letters.get(number)
@@ -83,9 +94,7 @@ def show_letter(number: int, home: Path, raw: bool, as_json: bool) -> None:
         raise DataError(f"there is no dead letter {number}; it was replayed, dropped or removed, see the list")
     if raw:
         click.echo(letter.raw, nl=False)
-    elif as_json:
-        _print_json(view(letter))
-    else:
+    elif hand_over(view(letter), json_path):
         _print_letter(letter)
 
 
@@ -102,7 +111,7 @@ def show_letter(number: int, home: Path, raw: bool, as_json: bool) -> None:
     help="Take the bytes of FILE in the place of the one letter NUMBER.",
 )  # fmt: skip
 @click.option("--content-type", metavar="TYPE", help="Of FILE.  [default: the letter's]")
-@_json_option
+@json_option
 def replay_letters(
     numbers: tuple[int, ...],
     home: Path,
@@ -113,11 +122,16 @@ def replay_letters(
     everything: bool,
     fixed: Path | None,
     content_type: str | None,
-    as_json: bool,
+    json_path: Path | None,
 ) -> None:
     """Put letters through the gate again: what passes goes into the log, what does not stays.
 
     Doing it twice adds nothing twice. Exit status 1 when something chosen stays refused.
+
+    \b
+    Examples:
+      upnext deadletters replay 17 18 --home shop
+      upnext deadletters replay --home shop --after-upgrade
     """
     chosen = Selection(
         numbers=numbers or None, reason=reason, producer=producer, kind=kind, after_upgrade=after_upgrade
@@ -128,10 +142,10 @@ def replay_letters(
         if fixed:
             report = replay_with(letters, numbers[0], fixed.read_bytes(), doors, content_type=content_type, **now)
         else:
-            report = replay(letters, chosen, doors, **now)
-    if as_json:
-        _print_json(report)
-    else:
+            with ScreenSteps().step("replay") as progress:
+                report = replay(letters, chosen, doors, **now)
+                progress(1, 1, f"{report.replayed:,} replayed")
+    if hand_over(report, json_path):
         _print_report(report)
     if report.still_refused:
         sys.exit(1)
@@ -139,14 +153,17 @@ def replay_letters(
 
 @deadletters_command.command("stats")
 @home_option
-@_json_option
-def show_stats(home: Path, as_json: bool) -> None:
-    """How many wait and why, and what became of the others."""
+@json_option
+def show_stats(home: Path, json_path: Path | None) -> None:
+    """How many wait and why, and what became of the others.
+
+    \b
+    Example:
+      upnext deadletters stats --home shop
+    """
     with _opened(home) as letters:
         totals = letters.totals()
-    if as_json:
-        _print_json(totals)
-    else:
+    if hand_over(totals, json_path):
         _print_totals(totals)
 
 
@@ -183,10 +200,6 @@ def _doors(home: Path) -> Iterator[dict[str, Door]]:
     with opened_home(home) as opened:
         records = opened.records
         yield home_doors(opened.event_log.append, records.put_items, records.put_users, tenant=tenant)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def _print_letter(letter: DeadLetter) -> None:

@@ -19,13 +19,20 @@ _RATE_PER_S, _SECONDS = 100.0, 8.0
 
 
 @click.command("demo")
-@click.option("--home", type=click.Path(file_okay=False, path_type=Path), default=Path(".demo"), show_default=True)
+@click.option("--home", type=click.Path(file_okay=False, path_type=Path), default=Path(".demo"), show_default=True,
+              help="Where everything goes.")  # fmt: skip
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="A data set.  [default: a synthetic world]")
-@click.option("--port", type=int, default=8080, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--port", type=int, default=8080, show_default=True, help="Port to serve on.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the world and of training.")
 @click.option("--once", is_flag=True, help="End after printing instead of going on to serve.")
 def demo_command(home: Path, data: Path | None, port: int, seed: int, once: bool) -> None:
-    """Show the main job on a built-in synthetic world, or on a data set of yours."""
+    """Show the main job on a built-in synthetic world, or on a data set of yours.
+
+    \b
+    Examples:
+      upnext demo
+      upnext demo --data ml-latest-small.zip --once
+    """
     from upnext.cli.demo.clicks import three_clicks
     from upnext.cli.demo.client import running_server
     from upnext.cli.demo.job import QUICK, SYNTHETIC, learn
@@ -45,6 +52,7 @@ def demo_command(home: Path, data: Path | None, port: int, seed: int, once: bool
         console.print(learnt.evaluation)
         console.print(latency)
         console.print(f"serving at [bold]{client.url}[/bold]   (OpenAPI: {client.url}/openapi.json)")
+        console.print(f"a storefront to try: [bold]{client.url}/demo[/bold]")
         if not once:
             console.print("Ctrl-C stops the server")
             _until_interrupted(process)

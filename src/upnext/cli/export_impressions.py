@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from upnext.cli.options import home_option
+from upnext.cli.options import home_option, json_option
+from upnext.cli.output import hand_over
 from upnext.cli.screen import ScreenSteps
 from upnext.clock import SystemClock
 from upnext.errors import DataError
@@ -28,7 +29,8 @@ from upnext.settings import load_settings
     help="The file to write; it appears when it is complete.",
 )  # fmt: skip
 @click.option("--since", type=click.DateTime(), help="Only slates served from this moment on (UTC).")
-def export_impressions(home: Path, path: Path, since: datetime | None) -> None:
+@json_option
+def export_impressions(home: Path, path: Path, since: datetime | None, json_path: Path | None) -> None:
     """What was shown and what came of it, the oldest first: a row for every item of every slate that is kept.
 
     Outcomes that are in the log and not joined yet are joined first. A server may be running meanwhile.
@@ -51,8 +53,12 @@ def export_impressions(home: Path, path: Path, since: datetime | None) -> None:
     with _opened(home) as served, ScreenSteps().step("export of impressions") as show:
         batches = impression_batches(counted(served))
         rows = write_parquet(path, SCHEMA, batches, lambda done: show(done, 0, f"{done:,} rows"))
-    click.echo(f"{path}: {rows:,} rows, {path.stat().st_size:,} bytes")
-    click.echo(f"{n_slates:,} slates, {n_outcomes:,} outcomes, {n_strangers:,} of them of items not in their slate")
+    size_bytes = path.stat().st_size
+    told = {"file": str(path), "rows": rows, "bytes": size_bytes}
+    found = {"slates": n_slates, "outcomes": n_outcomes, "outcomes_not_in_slate": n_strangers}
+    if hand_over({**told, **found}, json_path):
+        click.echo(f"{path}: {rows:,} rows, {size_bytes:,} bytes")
+        click.echo(f"{n_slates:,} slates, {n_outcomes:,} outcomes, {n_strangers:,} of them of items not in their slate")
 
 
 @contextmanager

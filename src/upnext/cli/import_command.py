@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from upnext.cli.home import opened_home
+from upnext.cli.options import STANDARD_OUTPUT, home_option, json_option
+from upnext.cli.output import hand_over
 from upnext.clock import SystemClock
 from upnext.ingest.importers import run
 from upnext.ingest.importers.formats import FORMATS, open_source
@@ -20,12 +21,12 @@ from upnext.ingest.importers.run import ImportReport, import_into
 
 @click.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--home", type=click.Path(path_type=Path), required=True, envvar="UPNEXT_HOME", help="Where it goes.")
+@home_option
 @click.option("--format", "format_name", metavar="NAME", help=f"{', '.join(FORMATS)}; by default guessed from PATH.")
 @click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of a table, as user=customer_id.")
 @click.option("--items", type=click.Path(path_type=Path), help="A table of items to go with a table of events.")
 @click.option("--items-map", "items_mapping", multiple=True, metavar="FIELD=COLUMN", help="Column of the items table.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
+@json_option
 def import_command(
     path: Path,
     home: Path,
@@ -33,13 +34,18 @@ def import_command(
     mapping: tuple[str, ...],
     items: Path | None,
     items_mapping: tuple[str, ...],
-    as_json: bool,
+    json_path: Path | None,
 ) -> None:
     """Import events, items and users from PATH into --home.
 
-    PATH is a published data set (MovieLens, Globo, Online Retail, Open Bandit) as it was downloaded, any table
-    (CSV, TSV, JSON lines, Parquet, also gzipped), or "synthetic" for a made-up world that needs no data. Importing
-    the same again adds nothing.
+    PATH is a published data set (MovieLens, Globo, Online Retail, Open Bandit) as it was downloaded, lines of
+    "user item item ..." without times, any table (CSV, TSV, JSON lines, Parquet, also gzipped), or "synthetic" for a
+    made-up world that needs no data. Importing the same again adds nothing.
+
+    \b
+    Examples:
+      upnext import ml-1m.zip --home shop
+      upnext import clicks.csv --home shop --map user=customer_id --map item=sku
     """
     clock = SystemClock()
     source = open_source(
@@ -50,11 +56,9 @@ def import_command(
         items=items,
         items_mapping=parse_assignments(items_mapping, "--items-map"),
     )
-    with opened_home(home) as opened, _progress_bar(path.name, hidden=as_json) as progress:
+    with opened_home(home) as opened, _progress_bar(path.name, hidden=json_path == STANDARD_OUTPUT) as progress:
         report = import_into(source, opened.event_log, opened.records, clock=clock, progress=progress)
-    if as_json:
-        click.echo(msgspec.json.encode(report).decode())
-    else:
+    if hand_over(report, json_path):
         _print_report(report, Console())
 
 

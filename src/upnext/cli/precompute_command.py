@@ -15,6 +15,7 @@ from rich.table import Table
 
 from upnext.cli.home import Home, opened_home
 from upnext.cli.options import home_option, json_option, set_option
+from upnext.cli.output import hand_over
 from upnext.cli.screen import ScreenSteps, console
 from upnext.clock import SystemClock
 from upnext.errors import DataError
@@ -95,9 +96,8 @@ def precompute_command(
         except _ToldWhileListing:
             console.print("interrupted while the log was read; start again at will")
             sys.exit(_INTERRUPTED)
-    console.print(_table(outcome))
-    if json_path:
-        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=2) + b"\n")
+    if hand_over(outcome, json_path):
+        console.print(_table(outcome))
     if not outcome.done:
         console.print("interrupted; the same command again goes on from here")
         sys.exit(_INTERRUPTED)

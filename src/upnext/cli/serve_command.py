@@ -7,7 +7,9 @@ import click
 
 from upnext.cli.options import home_option, set_option
 from upnext.cli.screen import console
+from upnext.clock import SystemClock
 from upnext.release.releases import Releases
+from upnext.serve.keys import KEYS_FILE, Keys
 from upnext.serve.server import run_server
 from upnext.settings import load_settings
 
@@ -38,4 +40,7 @@ def serve_command(
         console.print("no release is active yet: events are taken, slates follow once `upnext train` has made one")
     else:
         releases.open_active()  # fails here, in words, rather than in every worker
+    if settings.serve.demo == "on" or (settings.serve.demo == "auto" and Keys(home / KEYS_FILE, SystemClock()).empty):
+        shown = settings.serve.host if settings.serve.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
+        console.print(f"a storefront to try: http://{shown}:{settings.serve.port}/demo")
     run_server(home, settings)

@@ -1,6 +1,6 @@
 """The trained ranker as plain matrices, and its item side computed once per item; knows no graph format."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,12 +66,25 @@ class RankerWeights:
         return self.bias + self.user.offset + self.cross.offset
 
 
+def in_table_units(weights: RankerWeights, units: Floats) -> RankerWeights:
+    """The same scores, with the outputs of the first layer in `units` (h1,), so that a table's integers can be added.
+
+    ReLU permits it: the units move into the next layer's weights.
+    """
+    sides = (Side(side.weight / units, side.mean, side.scale) for side in (weights.item, weights.user, weights.cross))
+    item, user, cross = sides
+    (weight, bias), *deeper = weights.hidden
+    hidden = ((units[:, None] * weight, bias), *deeper)
+    return replace(weights, item=item, user=user, cross=cross, bias=weights.bias / units, hidden=hidden)
+
+
 def ranker_weights(model: RankerDnn) -> RankerWeights:
     """Copy a trained ranker out of its framework."""
     depths = model.config.exits
-    wide = _array(model.wide.weight) * _array(model.cross_inputs.scale)
+    combined = model.combined_heads()
+    heads = [_array(head)[:, None] for head, _ in combined]
+    wide = np.stack([_array(row) for _, row in combined]) * _array(model.cross_inputs.scale)
     offsets = -wide @ _array(model.cross_inputs.mean)  # the wide part's standardisation, moved into the heads
-    heads = [_array(parameter).T.copy() for parameter in model.heads.parameters()]
     hidden = [_array(parameter) for parameter in model.hidden.parameters()]
     return RankerWeights(
         item=_side(model.item_inputs, model.item_side),
@@ -100,6 +113,12 @@ class FoldedItems:
     def rows(self, item_inputs: Floats) -> npt.NDArray[np.int8]:
         """Rows (n, h1) int8 for raw inputs (n, d_item)."""
         return fold_rows(item_inputs, self.weight, self.offset)
+
+    def first(self, n_columns: int) -> "FoldedItems":
+        """The table's first columns."""
+        cut = slice(n_columns)
+        table = np.ascontiguousarray(self.table[:, cut])
+        return FoldedItems(table, self.scale[cut], np.ascontiguousarray(self.weight[:, cut]), self.offset[cut])
 
 
 def fold_item_side(weights: RankerWeights, item_inputs: Floats, scale: Floats) -> FoldedItems:

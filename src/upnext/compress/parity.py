@@ -1,11 +1,14 @@
 """Whether exported graphs still rank like the trained ranker, and what they cost; exports nothing itself."""
 
+from dataclasses import dataclass
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 
-from upnext.compress.fold import Floats
-from upnext.compress.ranker import ExportedRanker, score_lists_with
+from upnext.compress.fold import Floats, FoldedItems
+from upnext.compress.ranker import ExportedRanker, ItemPart, float_items, score_lists_with, table_items
 from upnext.compress.timing import time_in_turns
 from upnext.errors import ParityError
 from upnext.models.ranker_dnn import RankerDnn, score_lists
@@ -49,42 +52,59 @@ class GraphParity(msgspec.Struct, frozen=True, kw_only=True):
         return 1 - self.ndcg_graph / self.ndcg_trained if self.ndcg_trained else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One exit of `model` as `graph`, which takes `items` as its item side."""
+
+    precision: str
+    exit_depth: int
+    graph: bytes
+    items: ItemPart
+    model: RankerDnn
+
+
 def parity_report(model: RankerDnn, exported: ExportedRanker, lists: RankerLists) -> list[GraphParity]:
     """Every graph against `model` on `lists`, which should be other lists than it was trained and calibrated on.
 
-    All graphs are timed in turns within one run, so that a busy machine slows them alike. Raises ParityError when
-    `lists` belong to another catalogue than the item table.
+    Raises ParityError when `lists` belong to another catalogue than the item table.
     """
-    _check_catalogue(exported, lists)
-    graphs = [("float32", depth, graph) for depth, graph in exported.float_graphs.items()]
-    graphs += [("int8", depth, graph) for depth, graph in exported.int8_graphs.items()]
-    sessions = [open_session(graph) for _, _, graph in graphs]
+    check_catalogue(exported.items, lists)
+    exact, table = float_items(exported.weights, lists), table_items(exported.items.table)
+    graphs = [Candidate("float32", depth, graph, exact, model) for depth, graph in exported.float_graphs.items()]
+    graphs += [Candidate("int8", depth, graph, table, model) for depth, graph in exported.int8_graphs.items()]
+    return parity_of(graphs, lists)
+
+
+def parity_of(graphs: list[Candidate], lists: RankerLists) -> list[GraphParity]:
+    """Every graph against its model on `lists`; all timed in turns, so that a busy machine slows them alike."""
+    sessions = [open_session(each.graph) for each in graphs]
     times_us = time_in_turns(sessions)
-    trained = {depth: score_lists(model, lists, depth) for depth in exported.float_graphs}
-    report = []
-    for (precision, depth, graph), session, times in zip(graphs, sessions, times_us, strict=True):
-        scores = score_lists_with(session, exported, lists)
-        valid = np.isfinite(trained[depth])
-        error = np.abs(scores[valid] - trained[depth][valid]).max() / max(float(trained[depth][valid].std()), 1e-12)
-        gains, gains_trained = (_gains(each, lists) for each in (scores, trained[depth]))
-        report.append(
-            GraphParity(
-                exit_depth=depth,
-                precision=precision,
-                n_lists=len(lists),
-                ndcg_trained=float(gains_trained.mean()),
-                ndcg_graph=float(gains.mean()),
-                ndcg_loss_error=float(
-                    (gains - gains_trained).std() / max(gains_trained.sum(), 1e-12) * len(lists) ** 0.5
-                ),
-                rank_agreement=rank_agreement(trained[depth], scores),
-                max_score_error=float(error),
-                graph_bytes=len(graph),
-                p50_us=float(np.percentile(times, 50)),
-                p99_us=float(np.percentile(times, 99)),
-            )
-        )
-    return report
+    return [
+        _parity(each, session, times, lists) for each, session, times in zip(graphs, sessions, times_us, strict=True)
+    ]
+
+
+def _parity(
+    graph: Candidate, session: onnxruntime.InferenceSession, times_us: npt.NDArray[np.float64], lists: RankerLists
+) -> GraphParity:
+    trained = score_lists(graph.model, lists, graph.exit_depth)
+    scores = score_lists_with(session, graph.items, lists)
+    valid = np.isfinite(trained)
+    error = np.abs(scores[valid] - trained[valid]).max() / max(float(trained[valid].std()), 1e-12)
+    gains, gains_trained = (gains_of(each, lists) for each in (scores, trained))
+    return GraphParity(
+        exit_depth=graph.exit_depth,
+        precision=graph.precision,
+        n_lists=len(lists),
+        ndcg_trained=float(gains_trained.mean()),
+        ndcg_graph=float(gains.mean()),
+        ndcg_loss_error=float((gains - gains_trained).std() / max(gains_trained.sum(), 1e-12) * len(lists) ** 0.5),
+        rank_agreement=rank_agreement(trained, scores),
+        max_score_error=float(error),
+        graph_bytes=len(graph.graph),
+        p50_us=float(np.percentile(times_us, 50)),
+        p99_us=float(np.percentile(times_us, 99)),
+    )
 
 
 def check_parity(report: list[GraphParity], bounds: ParityBounds) -> None:
@@ -112,14 +132,15 @@ def check_parity(report: list[GraphParity], bounds: ParityBounds) -> None:
             )
 
 
-def _gains(scores: Floats, lists: RankerLists) -> npt.NDArray[np.float64]:
+def gains_of(scores: Floats, lists: RankerLists) -> npt.NDArray[np.float64]:
     """NDCG@10 of each list."""
     return np.array([ndcg(place, 10) for place in places_in_scores(scores, lists.target)[:, None]])
 
 
-def _check_catalogue(exported: ExportedRanker, lists: RankerLists) -> None:
+def check_catalogue(items: FoldedItems, lists: RankerLists) -> None:
+    """Raises ParityError when the table was made from other item inputs than those of `lists`."""
     some = slice(0, 256)
-    table, rows = exported.items.table, exported.items.rows(lists.item_inputs[some])
+    table, rows = items.table, items.rows(lists.item_inputs[some])
     if len(table) != len(lists.item_inputs) or np.abs(rows.astype(int) - table[some]).max(initial=0) > 1:
         raise ParityError(
             f"the item table ({len(table)} items) was made from other item inputs than the lists hold "

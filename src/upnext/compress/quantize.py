@@ -74,11 +74,28 @@ def activation_ranges(weights: RankerWeights, lists: RankerLists) -> list[Floats
     return largest
 
 
-def quantize_ranker(weights: RankerWeights, lists: RankerLists) -> tuple[QuantizedRanker, FoldedItems]:
-    """Integers for every exit and for the item table of `lists.item_inputs`, calibrated on `lists`."""
-    units = [_units(reached / np.float32(255)) for reached in activation_ranges(weights, lists)]
-    # The table shares the first layer's units, so that adding its rows needs no multiplication; it must not saturate.
-    units[0] = _units(np.maximum(units[0], item_range(weights, lists.item_inputs) / np.float32(127)))
+def table_units(weights: RankerWeights, first_range: Floats, item_inputs: Floats) -> Floats:
+    """What 1 in the item table stands for, (h1,): neither it nor the first layer's output may saturate.
+
+    `first_range` (h1,) is the first of `activation_ranges`. The table shares the first layer's units, so that adding
+    its rows needs no multiplication.
+    """
+    units = _units(first_range / np.float32(255))
+    return _units(np.maximum(units, item_range(weights, item_inputs) / np.float32(127)))
+
+
+def quantize_ranker(
+    weights: RankerWeights, lists: RankerLists, units_of_table: Floats | None = None
+) -> tuple[QuantizedRanker, FoldedItems]:
+    """Integers for every exit and for the item table of `lists.item_inputs`, calibrated on `lists`.
+
+    `units_of_table` (at least h1,): those of a table that rankers of several widths share; None: the best for this one.
+    """
+    ranges = activation_ranges(weights, lists)
+    units = [_units(reached / np.float32(255)) for reached in ranges]
+    if units_of_table is None:
+        units_of_table = table_units(weights, ranges[0], lists.item_inputs)
+    units[0] = units_of_table[: len(weights.bias)]
     hidden = tuple(
         _quantize_layer(weight, bias, entering, leaving)
         for (weight, bias), entering, leaving in zip(weights.hidden, units, units[1:], strict=False)

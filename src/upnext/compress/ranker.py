@@ -1,9 +1,10 @@
 """A trained ranker made ready to serve: graphs of all exits and the item table; judges nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from upnext.compress.export import float_graph, int8_graph
@@ -11,6 +12,9 @@ from upnext.compress.fold import Floats, FoldedItems, RankerWeights, ranker_weig
 from upnext.compress.quantize import quantize_ranker
 from upnext.models.ranker_dnn import RankerDnn
 from upnext.models.ranker_lists import RankerLists
+
+ItemPart = Callable[[npt.NDArray[np.int32]], npt.NDArray[np.generic]]
+"""Catalogue rows (n,) to the `item_hidden` of a graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,22 @@ def export_ranker(model: RankerDnn, calibration: RankerLists) -> ExportedRanker:
     )
 
 
-def score_lists_with(session: onnxruntime.InferenceSession, exported: ExportedRanker, lists: RankerLists) -> Floats:
+def float_items(weights: RankerWeights, lists: RankerLists) -> ItemPart:
+    """The item side in float32, computed when asked for: its table would be four times the quantized one."""
+    return lambda rows: weights.item_part(lists.item_inputs[rows])
+
+
+def table_items(table: npt.NDArray[np.int8]) -> ItemPart:
+    """Rows of the quantized item table (n_items, h1)."""
+    return lambda rows: table[rows]
+
+
+def score_lists_with(session: onnxruntime.InferenceSession, items: ItemPart, lists: RankerLists) -> Floats:
     """Scores (n_lists, n_candidates) float32 of a graph, one list at a time as in serving; -inf at padded places."""
-    quantized = "int8" in session.get_inputs()[0].type
     scores = np.full(lists.rows.shape, -np.inf, dtype=np.float32)
     for number, rows in enumerate(lists.rows):
         valid = rows >= 0
-        chosen = rows[valid]
-        part = exported.items.table[chosen] if quantized else exported.weights.item_part(lists.item_inputs[chosen])
         user, cross = lists.user[number : number + 1], lists.cross[number][valid].astype(np.float32)
-        scores[number, valid] = session.run(None, {"item_hidden": part, "user": user, "cross": cross})[0]
+        feed = {"item_hidden": items(rows[valid]), "user": user, "cross": cross}
+        scores[number, valid] = session.run(None, feed)[0]
     return scores

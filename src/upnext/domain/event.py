@@ -26,6 +26,8 @@ ACTION_CODE = {action: code for code, action in enumerate(ACTIONS)}
 # Actions by which a user chooses an item: they advance the session vector, are counted by trends and covisits,
 # and make an item "seen".
 INTERACTIONS = frozenset({"view", "click", "play", "complete", "like", "add_to_cart", "purchase"})
+# Actions that tell of a wish and choose nothing: they move the session vector by a part of a step, and are not counted.
+HINTS = frozenset({"hover", "search", "dislike"})
 INTERACTION_CODES = frozenset(ACTION_CODE[action] for action in INTERACTIONS)
 # Actions that make no sense without an item.
 NEEDS_ITEM = INTERACTIONS | {"dislike", "hover", "impression", "pause", "resume"}

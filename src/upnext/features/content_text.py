@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 WORD = re.compile(r"\w\w+")
+_MOST_QUERY_WORDS = 32  # of a search; what comes after them is not read
+_MOST_GENRE_WORDS = 3
 
 
 def words_of(title: str = "", genres: Iterable[str] = (), text: str = "") -> list[str]:
@@ -21,6 +23,17 @@ def words_of(title: str = "", genres: Iterable[str] = (), text: str = "") -> lis
     return WORD.findall(f"{title} {text}".lower()) + [
         f"genre:{genre.strip().lower()}" for genre in genres if genre.strip()
     ]
+
+
+def words_of_query(query: str) -> list[str]:
+    """The terms of a search: its words, and what of it may be the name of a genre, which is one to three words."""
+    parts = query.lower().split(maxsplit=_MOST_QUERY_WORDS)[:_MOST_QUERY_WORDS]
+    runs = (
+        " ".join(parts[begin : begin + length])
+        for length in range(1, _MOST_GENRE_WORDS + 1)
+        for begin in range(len(parts) - length + 1)
+    )
+    return WORD.findall(" ".join(parts)) + [f"genre:{run}" for run in runs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +77,19 @@ def embed_text(content: ContentText, words: Iterable[str]) -> npt.NDArray[np.flo
     vector = (weights / np.linalg.norm(weights)) @ content.projection[rows]
     length = float(np.linalg.norm(vector))
     return (vector / length if length > 0 else vector).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVectors:
+    """Searches as items of the session encoder's space: what an item that reads like the words would be.
+
+    `to_session` (d, session_dim) float32 maps a content vector there.
+    """
+
+    text: ContentText
+    to_session: npt.NDArray[np.float32]
+
+    def of(self, query: str) -> npt.NDArray[np.float32] | None:
+        """The vector of a query, (session_dim,) float32; None when none of its words is known."""
+        content = embed_text(self.text, words_of_query(query))
+        return content @ self.to_session if content.any() else None

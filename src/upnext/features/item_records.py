@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 # The parts of a release that have a row per item and make up a record, where the release has them.
-ITEM_TABLES = ("vectors.session", "vectors.user", "vectors.content", "ranker.item_hidden")
+ITEM_TABLES = ("vectors.session", "vectors.user", "vectors.content", "ranker.item_hidden", "ranker.item_inputs")
 MARKS = b"item_rows/"  # one per release: its `Published`
 _ROWS = b"item_row/"
 

@@ -1,6 +1,6 @@
 """What a request knows of its user beyond stored vectors, worked out once for both retrieval and ranking."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +9,14 @@ from upnext.catalog.catalog import Catalog
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.user_view import UserView
 from upnext.state.covisits import Covisits
+from upnext.state.recent_sessions import RecentSessions
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-_LOOK_BACK = 5  # newest interactions that covisits and profiles start from
+LOOK_BACK = 5  # newest interactions that covisits and profiles start from
+_KNN_ITEMS = 3  # newest ones that sessions are looked for with
 _FADE = 0.6  # weight of each next older one
-_WEIGHTS: Floats = (_FADE ** np.arange(_LOOK_BACK)).astype(np.float32)
+_WEIGHTS: Floats = (_FADE ** np.arange(LOOK_BACK)).astype(np.float32)
 
 
 @dataclass(slots=True)
@@ -28,9 +30,13 @@ class Signals:
     covisit_last_scores: Floats
     genre_profile: Floats  # (n_genres + 1,) share of each primary genre in recent interactions; the last stays 0
     content_profile: Floats  # (dim,) unit vector of the recent items' text, or empty
+    knn_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))  # of sessions like this one, heaviest first
+    knn_scores: Floats = field(default_factory=lambda: np.empty(0, np.float32))
 
 
-def signals_of(view: UserView, catalog: Catalog, vectors: ItemVectors, covisits: Covisits) -> Signals:
+def signals_of(
+    view: UserView, catalog: Catalog, vectors: ItemVectors, covisits: Covisits, sessions: RecentSessions | None = None
+) -> Signals:
     """The signals of one user at this moment."""
     recent = looked_at(view)
     weights = _WEIGHTS[: len(recent)]
@@ -38,14 +44,15 @@ def signals_of(view: UserView, catalog: Catalog, vectors: ItemVectors, covisits:
     last_rows, last_scores = (rows, scores) if len(recent) < 2 else covisits.after_one(int(recent[0]))
     return Signals(
         recent, rows, scores, last_rows, last_scores,
-        _genre_profile(view.recent_rows, catalog),
+        genre_shares(view.recent_rows, catalog),
         _content_profile(recent, weights, vectors.content),
+        *(() if sessions is None or not len(recent) else sessions.like(recent[:_KNN_ITEMS], weights[:_KNN_ITEMS])),
     )  # fmt: skip
 
 
 def looked_at(view: UserView) -> Rows:
     """(≤ 5,) the rows of a user's newest distinct items, whose vectors signals are made of."""
-    return _newest_distinct(view.recent_rows, _LOOK_BACK)
+    return _newest_distinct(view.recent_rows, LOOK_BACK)
 
 
 def _newest_distinct(rows: Rows, most: int) -> Rows:
@@ -53,15 +60,15 @@ def _newest_distinct(rows: Rows, most: int) -> Rows:
     return np.array(newest[:most], np.int32)
 
 
-def _genre_profile(recent_rows: Rows, catalog: Catalog) -> Floats:
-    genres = catalog.genre.take(recent_rows)
-    profile = np.zeros(
-        len(catalog.genres) + 1, np.float32
-    )  # after the look at the items: genres may be added meanwhile
-    if len(recent_rows):
-        counts = np.bincount(genres + 1, minlength=len(profile))  # the first: of no genre
-        np.divide(counts[1:], len(recent_rows), out=profile[:-1], casting="same_kind")
-    return profile
+def genre_shares(rows: Rows, catalog: Catalog, weights: npt.NDArray[np.float64] | None = None) -> Floats:
+    """(n_genres + 1,) the share of each primary genre in items `rows`, weighted where asked; the last stays 0."""
+    genres = catalog.genre.take(rows)
+    shares = np.zeros(len(catalog.genres) + 1, np.float32)  # after the look at the items: genres may be added meanwhile
+    if len(rows):
+        counts = np.bincount(genres + 1, weights, minlength=len(shares))  # the first: of no genre
+        total = len(rows) if weights is None else weights.sum()
+        np.divide(counts[1:], total, out=shares[:-1], casting="same_kind")
+    return shares
 
 
 def _content_profile(recent: Rows, weights: Floats, content: Floats | None) -> Floats:

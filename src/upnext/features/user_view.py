@@ -28,6 +28,7 @@ class UserView:
     user_vector: Floats = field(default_factory=lambda: _NO_FLOATS)  # (dim,) or empty
     session_vector: Floats = field(default_factory=lambda: _NO_FLOATS)  # (dim,) or empty
     state_version: int = 0
+    n_moves: int = 0  # interactions and hints so far: what was worked out for the user holds while it stays
     lags: bool = False  # whether the vectors are of an earlier state, since the session encoder cannot be asked
 
     @classmethod
@@ -43,5 +44,6 @@ class UserView:
             user_vector=vectors.user_vector if vectors else _NO_FLOATS,
             session_vector=vectors.session_vector if vectors else _NO_FLOATS,
             state_version=state.state_version,
+            n_moves=state.n_moves,
             lags=vectors is not None and vectors.state_version != state.state_version,
         )

@@ -19,7 +19,7 @@ class Ranked:
     tier: str
     rows: Rows  # (n,) distinct
     scores: Floats  # (n,) of the stage's own scale
-    sources: npt.NDArray[np.uint8]  # (n,) a bit for every source that returned the item
+    sources: npt.NDArray[np.uint16]  # (n,) a bit for every source that returned the item
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,6 +55,7 @@ class Answer:
     slate: "Slate | None" = None  # set once, when all stages are through
     state_version: int = 0
     n_interactions: int = 0  # of the state that was read
+    n_moves: int = 0  # … see `UserState`
     state_read: bool = False  # whether `seen_rows` is what the user has seen, or not known yet
     seen_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))
     capture: bool = False  # whether to keep what the ranker was given, to learn from
@@ -83,4 +84,4 @@ class Slate:
     tier: str
     rows: Rows
     scores: Floats
-    sources: npt.NDArray[np.uint8]
+    sources: npt.NDArray[np.uint16]

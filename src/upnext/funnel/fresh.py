@@ -6,7 +6,6 @@ An item the release does not have moves into one of its spare rows, and is from 
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -15,10 +14,10 @@ import numpy.typing as npt
 from upnext.domain.event import Item
 from upnext.domain.identity import key_of
 from upnext.features.content_text import ContentText
-from upnext.features.fold import fold_rows
 from upnext.features.item_vectors import ItemVectors
 from upnext.funnel.fresh_vectors import FreshVectors
 from upnext.funnel.funnel import Funnel
+from upnext.funnel.ranking.item_side import ItemSide
 from upnext.ingest.records import ItemChange
 from upnext.settings import ItemSettings
 
@@ -27,15 +26,6 @@ Floats = npt.NDArray[np.float32]
 _AT_ONCE = 16  # items embedded and taken in together: about a millisecond
 _SPACES = ("session", "user", "content")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ItemSide:
-    """The ranker's table of items, and how a new row of it is made: see `fold_rows`."""
-
-    table: npt.NDArray[np.int8]
-    weight: Floats
-    offset: Floats
 
 
 class FreshItems:
@@ -192,7 +182,7 @@ class FreshItems:
         funnel.assembler.items_changed(rows)
         if (side := self._item_side) is not None:
             inputs = funnel.assembler.items(funnel.crowd.trends, rows)
-            side.table[rows] = fold_rows(inputs, side.weight, side.offset)
+            side.table[rows] = side.rows(inputs)
         for row in rows.tolist():
             self._met.add(row)
             funnel.reranker.item_changed(row)

@@ -16,13 +16,14 @@ from upnext.features.assemble import Assembler
 from upnext.features.item_rows import ItemRows
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.signals import Signals, looked_at, signals_of
+from upnext.features.spec import Chosen
 from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer, Ranked, RankerInputs, Slate
 from upnext.funnel.popular import Popular
 from upnext.funnel.ranking.depth import Depths
 from upnext.funnel.ranking.ranker import Ranker
 from upnext.funnel.request import SlateRequest
-from upnext.funnel.reranking.reranker import Reranker
+from upnext.funnel.reranking.reranker import Reranker, Steps
 from upnext.funnel.retrieval.merge import Candidates
 from upnext.funnel.retrieval.retrieval import Retrieval
 from upnext.funnel.retrieval.sources import Indexes
@@ -55,9 +56,11 @@ class Funnel:
         costs: StageCosts | None = None,
         breakers: Mapping[str, Breaker] | None = None,
         item_rows: ItemRows | None = None,
+        chosen: Chosen | None = None,
     ) -> None:
         """Without a `ranker` every answer stops at the fast tier; `costs` and `breakers`: see `Stages`.
         `item_rows`: where tables of `vectors` and `ranker` come from the store; brought before they are used.
+        `chosen`: the engineered inputs of `ranker`; None: those of a ranker without a choice.
 
         Raises `SettingsError` when the ranker lacks the exit that the settings name.
         """
@@ -67,7 +70,7 @@ class Funnel:
         self.crowd = crowd
         self.ranker = ranker
         self.settings = settings
-        self.assembler = Assembler(catalog, vectors)
+        self.assembler = Assembler(catalog, vectors, chosen or Chosen())
         self.spec_digest = self.assembler.spec.digest()
         self.reranker = Reranker(catalog, settings.reranking)
         self.retrieval = Retrieval(vectors, indexes, crowd, self.reranker.allowed, settings.retrieval)
@@ -132,10 +135,33 @@ class Funnel:
 
         return self.retrieval.candidates(view, signals, request, seen, keep, answer, deadline)
 
-    def score(self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint8]) -> Floats:
-        """Stage two alone: (n,) scores of `rows` by the exit in use where no request says more. A ranker must be."""
+    def found(self, view: UserView, request: SlateRequest, deadline: Deadline) -> list[tuple[int, float, Rows]]:
+        """What each source of stage one has for a user, before the merge: see `Retrieval.found`."""
+        aside, vectors = Answer(self.popular()), self.vectors
+        if vectors.content is not None and not self._brought(looked_at(view), aside, deadline):
+            vectors = ItemVectors()
+        signals = signals_of(view, self.catalog, vectors, self.crowd.covisits, self.crowd.sessions)
+        seen = view.seen_rows if self.settings.reranking.drop_seen else _NO_ROWS
+        return self.retrieval.found(view, signals, request, seen, aside, deadline)
+
+    def score(
+        self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint16],
+        fused: Floats | None = None,
+    ) -> Floats:  # fmt: skip
+        """Stage two alone: (n,) scores of `rows` by the exit in use where no request says more. A ranker must be.
+
+        `fused` (n,): their scores in the merge of retrieval, where they come from there.
+        """
         assert self.depths is not None
-        return self._scores(self._inputs(view, signals, rows, sources), self.depths.default)
+        return self._scores(self.inputs(view, signals, rows, sources, fused), self.depths.default)
+
+    def inputs(
+        self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint16],
+        fused: Floats | None = None,
+    ) -> RankerInputs:  # fmt: skip
+        """What a ranker is given; arguments as of `score`."""
+        cross = self.assembler.cross(view, signals, rows, sources, self.crowd, fused)
+        return RankerInputs(rows, self.assembler.user(view, signals, self.crowd), cross)
 
     def finish(self, request: SlateRequest, answer: Answer) -> Slate:
         """The slate of what the answer holds now: rules applied, topped up. May be called from any thread.
@@ -148,12 +174,20 @@ class Funnel:
             slate = self.reranker.slate(ranked, request, _NO_ROWS, now_ms, self._below(answer, request, _NO_ROWS))
         return slate
 
+    def steps(self, request: SlateRequest, answer: Answer) -> Steps:
+        """What each rule does to make the slate that `finish` gives now."""
+        ranked, seen, now_ms = answer.ranked, answer.seen_rows, self._clock.now_ms()
+        steps = self.reranker.steps(ranked, request, seen, now_ms, self._below(answer, request, seen))
+        if not len(steps.slate.rows) and len(seen):
+            steps = self.reranker.steps(ranked, request, _NO_ROWS, now_ms, self._below(answer, request, _NO_ROWS))
+        return steps
+
     def _below(self, answer: Answer, request: SlateRequest, seen: Rows) -> Iterator[Ranked]:
         """Rankings to top up from, best first: those of the tiers below, then the catalogue as it stands."""
         yield from reversed(answer.below)
         allowed = self.reranker.allowed if request.allowed is None else self.reranker.allowed & request.allowed
         rows = _first_rows(allowed, request.k + len(seen) + len(request.exclude_rows))
-        yield Ranked("popular", rows, np.zeros(len(rows), np.float32), np.zeros(len(rows), np.uint8))
+        yield Ranked("popular", rows, np.zeros(len(rows), np.float32), np.zeros(len(rows), np.uint16))
 
     def _view(
         self, request: SlateRequest, answer: Answer, read: Callable[[Deadline], UserView], deadline: Deadline
@@ -173,6 +207,7 @@ class Funnel:
         answer.state_read = True
         answer.state_version = view.state_version
         answer.n_interactions = view.n_interactions
+        answer.n_moves = view.n_moves
         if view.lags:
             answer.degrade("session", "lags")
         return view
@@ -192,7 +227,7 @@ class Funnel:
             vectors = self.vectors
             if vectors.content is not None and not self._brought(looked_at(view), answer, deadline):
                 vectors = ItemVectors()  # the text of recent items is left out
-            signals = signals_of(view, self.catalog, vectors, self.crowd.covisits)
+            signals = signals_of(view, self.catalog, vectors, self.crowd.covisits, self.crowd.sessions)
             candidates = self.candidates(view, signals, request, answer, deadline)
         except Exception as error:
             _failures.exception("retrieval failed; requests go on with what is popular", error)
@@ -216,17 +251,13 @@ class Funnel:
         if self._item_rows is None:
             return True
         signals, candidates = found
-        wanted = np.append(candidates.rows[: self._n_ranked(request)], signals.recent_rows[:1])
+        wanted = np.append(candidates.rows[: self._n_ranked(request)], signals.recent_rows[: self.assembler.looks_back])
         return self._brought(wanted, answer, deadline)
 
     def _n_ranked(self, request: SlateRequest) -> int:
         """How many candidates are ranked; those left out are still there to top up from."""
         n = self.settings.retrieval.candidates
         return n if request.quality >= 1.0 else max(int(n * request.quality), _FEWEST, request.k)
-
-    def _inputs(self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint8]) -> RankerInputs:
-        cross = self.assembler.cross(view, signals, rows, sources, self.crowd)
-        return RankerInputs(rows, self.assembler.user(view, signals), cross)
 
     def _scores(self, inputs: RankerInputs, exit_name: str) -> Floats:
         assert self.ranker is not None
@@ -267,7 +298,7 @@ class Funnel:
         signals, candidates = found
         n = self._n_ranked(request)
         rows, sources = candidates.rows[:n], candidates.sources[:n]
-        inputs = self._inputs(view, signals, rows, sources)
+        inputs = self.inputs(view, signals, rows, sources, candidates.scores[:n])
         scores = self._scores(inputs, exit_name)
         best = best_first(scores)[: self.settings.ranking.top]
         best = best[np.isfinite(scores.take(best))]

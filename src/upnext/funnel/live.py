@@ -4,22 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from upnext.catalog.catalog import Catalog
 from upnext.clock import Clock, Deadline
 from upnext.errors import ReleaseError
-from upnext.features.content_text import ContentText
+from upnext.features.content_text import ContentText, QueryVectors
 from upnext.features.item_records import ITEM_TABLES
 from upnext.features.item_rows import ItemRows, ItemTier, open_item_rows
 from upnext.features.item_vectors import ItemVectors
+from upnext.features.session_inputs import InputTables
 from upnext.features.session_stepper import GraphStepper
+from upnext.features.spec import Chosen, FeatureSpec
 from upnext.features.user_view import UserView
-from upnext.funnel.fresh import FreshItems, ItemSide
+from upnext.funnel.fresh import FreshItems
 from upnext.funnel.funnel import Funnel
-from upnext.funnel.ranking.ranker import GraphRanker
+from upnext.funnel.ranking.opening import open_ranker
+from upnext.funnel.retrieval.neighbours import Neighbours
 from upnext.funnel.retrieval.sources import Indexes
+from upnext.funnel.retrieval.weights import WEIGHTS_PART, with_learnt_weights
 from upnext.index import open_index
 from upnext.release.onnx_session import open_session
 from upnext.release.release import Release
@@ -27,6 +32,7 @@ from upnext.settings import Settings
 from upnext.state.advance import SessionStepper
 from upnext.state.apply import Healed, read_user
 from upnext.state.crowd import Crowd
+from upnext.state.recent_sessions import SESSIONS_PART
 from upnext.store.interface import Store
 
 SPACES = ("session", "user", "content")
@@ -47,6 +53,7 @@ class Live:
     fresh: FreshItems  # its revision: that of the last change of items which the release, and by now the funnel, has
     item_rows: ItemRows | None = None  # where vectors and the ranker's items come from the store
     steps: SessionStepper | None = None  # `stepper` as requests and the applying of events use it, guarded
+    text: ContentText | None = None  # words to vectors of the content space
 
     def view(
         self,
@@ -58,7 +65,8 @@ class Live:
         """What is known of a subject now; the default view for None. `healed`: see `read_user`. Raises `StoreError`."""
         if subject is None:
             return UserView()
-        state, vectors = read_user(subject, store, self.steps or self.stepper, deadline, healed)
+        stepper, settings = self.steps or self.stepper, self.funnel.settings.state
+        state, vectors = read_user(subject, store, stepper, deadline, healed, settings)
         return UserView.of(state, vectors, self.funnel.catalog)
 
 
@@ -81,25 +89,27 @@ def open_live(
     catalog = Catalog.open(release.array, release.json, by_row)
     vectors = ItemVectors(**{space: by_row(f"vectors.{space}") for space in SPACES if f"vectors.{space}" in release})
     indexes = Indexes(
-        **{space: open_index(release.path(f"index.{space}")) for space in SPACES if f"index.{space}" in release}
+        **{space: open_index(release.path(f"index.{space}")) for space in SPACES if f"index.{space}" in release},
+        neighbours=_neighbours(release, by_row),
     )
+    settings = with_learnt_weights(settings, release.json(WEIGHTS_PART) if WEIGHTS_PART in release else None)
     crowd = Crowd(catalog.n_items, settings)
-    crowd.load(release.array)
+    crowd.load(release.array, sessions=SESSIONS_PART in release)
     facts = release.json("facts")
-    table = by_row("ranker.item_hidden") if "ranker.exits" in release else None
-    ranker = None if table is None else _ranker(release, table, settings)
-    funnel = Funnel(catalog, vectors, indexes, crowd, ranker, settings, clock, item_rows=item_rows)
-    _check_fit(release, funnel, table)
-    stepper = None
+    ranker, side = open_ranker(release, by_row, settings.ranking)
+    chosen = _chosen(release)
+    funnel = Funnel(catalog, vectors, indexes, crowd, ranker, settings, clock, item_rows=item_rows, chosen=chosen)
+    _check_fit(release, funnel, None if side is None else side.table)
+    stepper, text = None, _content_text(release)
     if "session_step" in release and vectors.session is not None:
         graph = open_session(release.path("session_step"))
         steps = vectors.session if item_rows is None else item_rows.table("vectors.session", steady=True)
-        stepper = GraphStepper(graph, cast(npt.NDArray[Any], steps), catalog, facts["encoders"])
-    side = None
-    if table is not None and "ranker.item_weight" in release:
-        side = ItemSide(table, release.array("ranker.item_weight"), release.array("ranker.item_offset"))
-    fresh = FreshItems(funnel, _content_text(release), side, settings.items, facts["records_revision"])
-    return Live(release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], fresh, item_rows)
+        inputs, queries = input_tables(release), _query_vectors(release, text)
+        stepper = GraphStepper(graph, cast(npt.NDArray[Any], steps), catalog, facts["encoders"], inputs, queries)
+    fresh = FreshItems(funnel, text, side, settings.items, facts["records_revision"])
+    return Live(
+        release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], fresh, item_rows, text=text
+    )
 
 
 def _item_rows(release: Release, tier: ItemTier, settings: Settings, clock: Clock) -> ItemRows:
@@ -107,6 +117,13 @@ def _item_rows(release: Release, tier: ItemTier, settings: Settings, clock: Cloc
     weights = release.array("trends.weights")[:, settings.trends.popular_half_life]
     n_released = len(release.array("catalog.sorted_keys"))
     return open_item_rows(release.id, tables, n_released, tier, weights[:n_released], clock)
+
+
+def _neighbours(release: Release, by_row: Callable[[str], npt.NDArray[Any]]) -> Neighbours | None:
+    if "neighbours.rows" not in release:
+        return None
+    rows = by_row("neighbours.rows")
+    return Neighbours(rows, by_row("neighbours.weights"), len(rows))
 
 
 def item_tables(release: Release) -> dict[str, npt.NDArray[Any]]:
@@ -122,7 +139,36 @@ def _content_text(release: Release) -> ContentText | None:
     )
 
 
-def _check_fit(release: Release, funnel: Funnel, item_hidden: npt.NDArray[np.int8] | None) -> None:
+def input_tables(release: Release) -> InputTables:
+    """What the session encoder of a release adds for action, gap and value; an older one adds nothing."""
+    tables = {
+        name: release.array(f"session.{name}") for name in ("actions", "gaps", "values") if f"session.{name}" in release
+    }
+    if "values" not in tables:
+        return InputTables(**tables)
+    return InputTables(**tables, value_edges=np.array(release.json("session.value_edges"), np.float32))
+
+
+def _query_vectors(release: Release, text: ContentText | None) -> QueryVectors | None:
+    if text is None or "content.to_session" not in release:
+        return None
+    return QueryVectors(text, release.array("content.to_session"))
+
+
+def _chosen(release: Release) -> Chosen:
+    """The engineered inputs that the release's ranker asks for. Raises `ReleaseError` where one has no formula here."""
+    if "ranker.spec" not in release or "features" not in release.json("ranker.spec"):
+        return Chosen()
+    chosen = msgspec.convert(release.json("ranker.spec")["features"], FeatureSpec).chosen()
+    if unknown := chosen.unknown():
+        raise ReleaseError(
+            f"release {release.id} was made for other ranker inputs than this version assembles, "
+            f"{unknown[0]!r} among them; train a new one"
+        )
+    return chosen
+
+
+def _check_fit(release: Release, funnel: Funnel, ranker_items: npt.NDArray[Any] | None) -> None:
     """Parts that do not belong together would fail in every request; better not to open them."""
     n_items, n_released = funnel.catalog.n_items, funnel.catalog.n_released
     spare = n_items - n_released
@@ -136,25 +182,12 @@ def _check_fit(release: Release, funnel: Funnel, item_hidden: npt.NDArray[np.int
             raise ReleaseError(
                 f"index and vectors of the {space} space of release {release.id} differ; train a new one"
             )
-    if item_hidden is None:
-        return
-    if len(item_hidden) != n_items:
+    if ranker_items is not None and len(ranker_items) != n_items:
         raise ReleaseError(
-            f"the ranker of release {release.id} knows {len(item_hidden) - spare} of {n_released} items; "
+            f"the ranker of release {release.id} knows {len(ranker_items) - spare} of {n_released} items; "
             "train a new one"
         )
-    if release.json("ranker.spec")["digest"] != funnel.assembler.spec.digest():
+    if funnel.ranker is not None and release.json("ranker.spec")["digest"] != funnel.assembler.spec.digest():
         raise ReleaseError(
             f"release {release.id} was made for other ranker inputs than this version assembles; train a new one"
         )
-
-
-def _ranker(release: Release, item_hidden: npt.NDArray[np.int8], settings: Settings) -> GraphRanker:
-    exits = release.json("ranker.exits")
-    graphs = {name: open_session(release.path(f"ranker.{name}")) for name in exits["names"]}
-    if settings.ranking.exit and settings.ranking.exit not in graphs:
-        raise ReleaseError(
-            f"ranking.exit is {settings.ranking.exit!r}, but release {release.id} has {', '.join(graphs)}; "
-            "change the setting"
-        )
-    return GraphRanker(graphs, item_hidden, default_exit=exits["default"], chunk=settings.ranking.chunk)

@@ -31,4 +31,4 @@ class Popular:
 
 def _ranked(rows: Rows) -> Ranked:
     falling = np.linspace(1.0, 0.0, len(rows), endpoint=False, dtype=np.float32)
-    return Ranked("popular", rows, falling, np.full(len(rows), SOURCE_BIT["popular"], np.uint8))
+    return Ranked("popular", rows, falling, np.full(len(rows), SOURCE_BIT["popular"], np.uint16))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upnext.clock import Deadline, SystemClock
+from upnext.domain.event import ACTIONS
 from upnext.domain.identity import Keys
 from upnext.features.session_stepper import GraphStepper
 from upnext.features.signals import Signals, signals_of
@@ -18,6 +19,8 @@ from upnext.funnel.funnel import Funnel, best_first
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.retrieval.merge import Candidates
 from upnext.settings import StateSettings
+from upnext.state.advance import part_of_step
+from upnext.state.step_input import UNKNOWN_ACTION, UNKNOWN_GAP_MS, UNKNOWN_VALUE, StepInput, weight_of
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -52,6 +55,7 @@ class Replay:
         self._histories: Histories | None = None
         self._views: dict[int, UserView] = {}
         self._hidden: dict[int, Floats] = {}
+        self._chosen_ms: dict[int, int] = {}  # when each chose last
         self._never = Deadline.never(SystemClock())
 
     def begin(self, histories: Histories) -> None:
@@ -59,25 +63,45 @@ class Replay:
         self._histories = histories
         self._views.clear()
         self._hidden.clear()
+        self._chosen_ms.clear()
 
-    def observe(self, user: int, session: int, row: int, timestamp_ms: int, *, tracked: bool = True) -> None:
-        """One interaction with an item becomes known. Users not `tracked` move the crowd only."""
+    def observe(
+        self, user: int, session: int, row: int, timestamp_ms: int, *, action: int = UNKNOWN_ACTION,
+        value: float = UNKNOWN_VALUE, tracked: bool = True,
+    ) -> None:  # fmt: skip
+        """One interaction with an item becomes known: the code of its action, what it measured (NaN for nothing).
+
+        Users not `tracked` move the crowd only.
+        """
         self.funnel.crowd.observe(self._visitors[user], session, row, timestamp_ms)
         if not tracked:
             return
         view = self.view(user)
-        stepped = self._stepper.step_rows([self._hidden[user]], np.array([row], np.int32))[0] if self._stepper else None
-        if stepped is not None:
-            self._hidden[user] = stepped[0]
+        session_vector = self._stepped(user, view, row, timestamp_ms, action, value)
         self._views[user] = replace(
             view,
             n_interactions=view.n_interactions + 1,
             last_ms=max(view.last_ms, timestamp_ms),
             recent_rows=np.append(view.recent_rows, np.int32(row))[-self._settings.recent_events :],
             seen_rows=view.seen_rows if row in view.seen_rows else np.append(view.seen_rows, np.int32(row)),
-            session_vector=stepped[1] if stepped is not None else view.session_vector,
+            session_vector=session_vector,
             state_version=view.state_version + 1,
+            n_moves=view.n_moves + 1,
         )
+
+    def _stepped(self, user: int, view: UserView, row: int, timestamp_ms: int, action: int, value: float) -> Floats:
+        """The user's session vector after the interaction, as `stepped` would have left it."""
+        before_ms, self._chosen_ms[user] = self._chosen_ms.get(user), timestamp_ms
+        if self._stepper is None:
+            return view.session_vector
+        gap_ms = UNKNOWN_GAP_MS if before_ms is None else max(timestamp_ms - before_ms, 0)
+        weight = 1.0 if action == UNKNOWN_ACTION else weight_of(ACTIONS[action], self._settings)
+        one = StepInput(0, action, gap_ms, value, weight)
+        step = self._stepper.step_rows([self._hidden[user]], (row,), (one,))[0]
+        if step is None:
+            return view.session_vector
+        self._hidden[user], session_vector = part_of_step(self._hidden[user], view.session_vector, step, weight)
+        return session_vector
 
     def view(self, user: int) -> UserView:
         """The user as the funnel would see them now."""
@@ -94,9 +118,9 @@ class Replay:
     def _from_history(self, user: int, histories: Histories) -> UserView:
         begin, end = int(histories.offsets[user]), int(histories.offsets[user + 1])
         rows, slot = histories.rows[begin:end], int(histories.slots[user])
-        view = UserView(n_interactions=end - begin, state_version=end - begin)
+        view = UserView(n_interactions=end - begin, state_version=end - begin, n_moves=end - begin)
         if begin < end:
-            view.last_ms = int(histories.times_ms[end - 1])
+            view.last_ms = self._chosen_ms[user] = int(histories.times_ms[end - 1])
             view.recent_rows = rows[-self._settings.recent_events :]
             view.seen_rows = np.unique(rows)
         if slot >= 0:
@@ -108,7 +132,7 @@ class Replay:
     def retrieve(self, user: int) -> tuple[UserView, Signals, Candidates]:
         """Stage one for a user, now."""
         funnel, view = self.funnel, self.view(user)
-        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
+        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
         answer, request = self._question(k=1)
         answer.seen_rows = view.seen_rows
         return view, signals, funnel.candidates(view, signals, request, answer, self._never)
@@ -122,7 +146,7 @@ class Replay:
         view, signals, candidates = self.retrieve(user)
         if not len(candidates.rows):
             return candidates.rows
-        scores = self.funnel.score(view, signals, candidates.rows, candidates.sources)
+        scores = self.funnel.score(view, signals, candidates.rows, candidates.sources, candidates.scores)
         return candidates.rows[best_first(scores)[:k]]
 
     def slate(self, user: int, k: int) -> Rows:

@@ -40,12 +40,12 @@ def route_of(
     shortlist: Shortlist | None,
     *,
     release: str,
-    n_interactions: int,
+    n_moves: int,
     now_ms: int,
     depths: Depths | None,
     settings: AheadSettings,
 ) -> Route:
-    """The route of `request`, given what is at hand for its user, who has chosen `n_interactions` times by now.
+    """The route of `request`, given what is at hand for its user, whose state counts `n_moves` by now.
 
     `short`, that too little is left of a shortlist for a whole slate, shows only after re-ranking.
     """
@@ -53,7 +53,7 @@ def route_of(
         return LIVE_ABSENT
     if shortlist.release != release:
         return Route("live", "release")
-    if shortlist.n_interactions != n_interactions:
+    if shortlist.n_moves != n_moves:
         return Route("live", "chosen")
     age_ms = settings.precomputed_age_ms if shortlist.origin == "precompute" else settings.live_age_ms
     if not -age_ms < now_ms - shortlist.made_ms < age_ms:  # a date in the future is another machine's

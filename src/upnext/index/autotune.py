@@ -19,6 +19,8 @@ HNSW_FROM_ITEMS, HNSW_TO_ITEMS = 20_000, 100_000
 # Below, scanning everything takes no longer than a request's other steps, and a choice by the clock could make two
 # trainings with one seed differ.
 EXACT_BELOW_ITEMS = 10_000
+# Below, what a scan reads fits the processor's caches anyhow.
+PQ_FROM_ITEMS = 200_000
 _ITEM_QUERIES = 200
 _NOISE = 0.1  # of a made-up query, in lengths of the item it is near
 _TIMED_QUERIES = 100
@@ -97,8 +99,57 @@ def kinds_for(n_items: int) -> tuple[str, ...]:
     """The kinds worth trying for a catalogue of this size."""
     if n_items < EXACT_BELOW_ITEMS:
         return ("flat",)
+    if n_items >= PQ_FROM_ITEMS:
+        return ("flat", "ivf", "pq")
     graph = HNSW_FROM_ITEMS <= n_items <= HNSW_TO_ITEMS
     return ("flat", "ivf", "hnsw") if graph else ("flat", "ivf")
+
+
+def extend(
+    index: VectorIndex,
+    vectors: Floats,
+    *,
+    k: int,
+    recall_target: float = 0.95,
+    queries: Floats | None = None,
+    seed: int = 0,
+    changed: bool = False,
+    clock: Clock | None = None,
+) -> tuple[VectorIndex, list[IndexTrial]]:
+    """An index over all of `vectors`, grown from one over their first rows, and what was tried.
+
+    New rows are added as they are, without building anew, and the recall is measured again: where it falls below
+    `recall_target` all kinds are tried as by `autotune`. With `changed` rows of the old index hold something else now,
+    or it cannot grow: it is built anew, in its kind alone. Raises as `autotune`.
+    """
+    if not changed and isinstance(index, FaissIndex):
+        try:
+            grown = index if len(vectors) == index.n_items else index.added(vectors[index.n_items :])
+        except DataError:  # saved by an older version
+            changed = True
+        else:
+            trial = _measured(grown, index, vectors, k, queries, seed, clock or SystemClock())
+            if trial.recall >= recall_target:
+                return grown, [trial]
+    kinds = (index.kind,) if changed else None
+    built, trials = autotune(
+        vectors, k=k, recall_target=recall_target, queries=queries, seed=seed, kinds=kinds, clock=clock
+    )
+    return built, trials
+
+
+def _measured(
+    grown: FaissIndex, before: VectorIndex, vectors: Floats, k: int, queries: Floats | None, seed: int, clock: Clock
+) -> IndexTrial:
+    """The grown index as it is searched, which is how the one before was."""
+    asked = near_items(vectors, seed) if queries is None else np.ascontiguousarray(queries, np.float32)
+    effort = before.parameters.get("nprobe", before.parameters.get("ef", 0))
+    grown.set_effort(effort)
+    one = _Candidate(grown, effort, 0.0, len(faiss.serialize_index(grown.index)))
+    k = min(k, len(vectors))
+    _measure_recall([one], vectors, asked, k)
+    times_us = _measure_speed([one], asked[:_TIMED_QUERIES], k, clock)
+    return msgspec.structs.replace(_trial(one, times_us[0]), chosen=True)
 
 
 def choose(trials: Sequence[IndexTrial], recall_target: float) -> int:

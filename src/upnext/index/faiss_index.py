@@ -1,11 +1,11 @@
-"""What the three kinds share: a lean, single-threaded search over a faiss index, and its file; builds nothing."""
+"""What all kinds share: a lean, single-threaded search over a faiss index, and its file; builds nothing."""
 
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import faiss
 import msgspec
@@ -26,6 +26,7 @@ class Header(msgspec.Struct, frozen=True):
 
     kind: str
     dim: int
+    even_length: float | None = None  # see `IvfIndex`; absent in files of before
 
 
 class _Buffers(threading.local):
@@ -54,6 +55,7 @@ class FaissIndex(ABC):
         self.index = index
         self.dim = dim
         self.n_items = int(index.ntotal)
+        self.even_length: float | None = None  # of all rows, with a column that makes them so; 0: there is none
         self._buffers = _Buffers(int(index.d))
 
     @property
@@ -68,6 +70,27 @@ class FaissIndex(ABC):
     @abstractmethod
     def set_effort(self, effort: int) -> None:
         """Sets the search parameter; not while others search."""
+
+    def added(self, vectors: Floats) -> Self:
+        """Another index with `vectors` (n, dim) as rows after those of this one, which stays as it is.
+
+        The new rows are coded, and put into lists, as the old ones taught. Raises `DataError` for vectors of another
+        size or not finite, and for an index from a file that does not say enough: build that anew.
+        """
+        checked(vectors)
+        if vectors.shape[1] != self.dim:
+            raise DataError(f"rows of {vectors.shape[1]} dimensions for an index of {self.dim}; build it anew")
+        rows = self._as_rows(vectors)
+        copy = faiss.deserialize_index(faiss.serialize_index(self.index))  # owns its memory, where this one maps a file
+        with threads(1):
+            copy.add(rows)
+        grown = type(self)(copy, self.dim)
+        grown.even_length = self.even_length
+        return grown
+
+    def _as_rows(self, vectors: Floats) -> Floats:
+        """As faiss stores them, (n, width)."""
+        return padded(vectors, self.dim)
 
     @abstractmethod
     def _filtered(self, allowed: Allowed) -> tuple[Any, Any]:
@@ -96,7 +119,7 @@ class FaissIndex(ABC):
 
     def save(self, path: Path) -> None:
         faiss.write_index(self.index, str(path))
-        header = msgspec.json.encode(Header(self.kind, self.dim))
+        header = msgspec.json.encode(Header(self.kind, self.dim, self.even_length))
         with path.open("ab") as file:
             file.write(header + len(header).to_bytes(4, "little") + MAGIC)
 

@@ -38,7 +38,7 @@ class VectorIndex(Protocol):
 
     @property
     def kind(self) -> str:
-        """`flat`, `ivf` or `hnsw`."""
+        """`flat`, `ivf`, `hnsw` or `pq`."""
 
     @property
     def parameters(self) -> Mapping[str, int]:
@@ -51,6 +51,9 @@ class VectorIndex(Protocol):
         allowed. Equal calls give equal answers. Runs in the calling thread alone. Raises `DataError` when queries or
         `allowed` are of another size than the index.
         """
+
+    def added(self, vectors: Floats) -> "VectorIndex":
+        """Another index with further rows behind; see `FaissIndex.added`."""
 
     def save(self, path: Path) -> None:
         """Writes one file, which `open_index` maps into memory."""

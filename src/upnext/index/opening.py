@@ -11,11 +11,13 @@ from upnext.index.flat import FlatIndex
 from upnext.index.hnsw import HnswIndex
 from upnext.index.interface import VectorIndex
 from upnext.index.ivf import IvfIndex
+from upnext.index.pq import PqIndex
 
-KINDS: dict[str, type[FlatIndex] | type[IvfIndex] | type[HnswIndex]] = {
+KINDS: dict[str, type[FlatIndex] | type[IvfIndex] | type[HnswIndex] | type[PqIndex]] = {
     "flat": FlatIndex,
     "ivf": IvfIndex,
     "hnsw": HnswIndex,
+    "pq": PqIndex,
 }
 
 
@@ -29,6 +31,7 @@ def open_index(path: Path) -> VectorIndex:
         # The other flag, IO_FLAG_MMAP, makes inverted lists fetch ahead with threads of their own: slower by far.
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         opened: FaissIndex = KINDS[header.kind](index, header.dim)
+        opened.even_length = header.even_length
     except (OSError, RuntimeError, ValueError, KeyError, AttributeError, msgspec.DecodeError) as error:
         raise ReleaseCorrupt(f"{path} is not a vector index that can be opened ({error}); build it anew") from error
     return opened

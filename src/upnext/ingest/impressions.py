@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         pa.field("position", pa.int32(), nullable=False),  # in the slate, from 0
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),
-        pa.field("sources", pa.uint8(), nullable=False),  # a bit for every source that returned the item
+        pa.field("sources", pa.uint16(), nullable=False),  # a bit for every source that returned the item
         pa.field("impressed", pa.bool_(), nullable=False),  # whether an event says that it came into view
         pa.field("shown_position", pa.int32()),  # where, as that event says
         pa.field("outcome", pa.string()),  # the first thing done with it; a dislike only where nothing else was

@@ -3,12 +3,53 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# Milliseconds, dense where promises are made (5, 10, 15, 30, 50, 80, 150, 200): a quantile read from buckets is only as
-# exact as its bucket is narrow.
-STAGE_BUCKETS_MS = (
+# Milliseconds, dense where promises are made (5, 10, 15, 30, 50, 80, 150, 200): a quantile that Prometheus reads from
+# buckets is only as exact as its bucket is narrow. The console's come from bins of 2 %.
+BUCKETS_MS = (
     *(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0),
     *(65.0, 80.0, 100.0, 150.0, 200.0, 300.0, 500.0),
 )
+
+
+@dataclass(frozen=True)
+class CounterName:
+    """What only grows."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TimesName:
+    """How long something took, in seconds for Prometheus."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+
+
+REQUESTS = CounterName("requests", "Requests answered.", ("tier", "route"))
+DEGRADED = CounterName("degraded", "Times a request got less than it could have.", ("stage", "why"))
+REJECTED = CounterName("events_rejected", "Records that broke their contract.", ("reason",))
+INGESTED = CounterName("events", "Events that kept their contract.", ("outcome",))
+BREAKERS = CounterName("breaker_transitions", "Times a circuit breaker changed.", ("breaker", "state"))
+REFUSED = CounterName("requests_refused", "Requests refused at the door.", ("why",))
+COUNTERS = (REQUESTS, DEGRADED, REJECTED, INGESTED, BREAKERS, REFUSED)
+
+STAGES = TimesName(
+    "stage_duration_seconds", "Time spent in a stage of a request; the stage `total` is the whole of it.", ("stage",)
+)
+BY_TIER = TimesName("request_duration_seconds", "Time a slate took, by its tier and route.", ("tier", "route"))
+BY_REGION = TimesName("region_duration_seconds", "Time a slate took, by the region of the request.", ("region",))
+BY_HISTORY = TimesName(
+    "history_duration_seconds", "Time a slate took, by how many interactions its user has.", ("interactions",)
+)
+TIMES = (STAGES, BY_TIER, BY_REGION, BY_HISTORY)
+
+# Up to so many interactions, and what such users are called.
+HISTORIES = ((0, "0"), (4, "1-4"), (49, "5-49"), (499, "50-499"))
+LONGEST_HISTORY = "500+"
 
 # What one figure for all workers of a server means. A worker that has died no longer takes part.
 AcrossWorkers = Literal["livesum", "livemin", "livemax"]

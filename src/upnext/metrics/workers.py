@@ -1,28 +1,23 @@
-"""One set of counts for several worker processes: a shared folder of memory-mapped files, the dead folded together.
-
-Built on the multi-process mode of prometheus_client, which leaves three things to its user: choosing the folder before
-the library is imported, emptying it between servers, and not piling up the files of workers that crash and restart.
-"""
+"""One set of counts for several worker processes: a folder of theirs in memory, the dead folded together."""
 
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from upnext.errors import UpnextError
+from upnext.metrics.cells import Cell, Cells, Words, read_cells
 from upnext.shared_memory import shared_folder
 
-_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_VARIABLE = "_UPNEXT_METRICS"
+_FOLDED, _FOLDING = "folded", "folding"
 
 
 @contextmanager
 def share_between_workers() -> Iterator[Path]:
     """Worker processes started inside count together; for the parent process, before it starts them.
 
-    Workers must start afresh (spawn, not fork) since the folder is read when prometheus_client is imported. Removed at
-    the end, so that the counts of a new server start at zero.
+    Removed at the end, so that the counts of a new server start at zero.
     """
     with shared_folder("metrics") as folder:
         os.environ[_VARIABLE] = str(folder)
@@ -33,57 +28,65 @@ def share_between_workers() -> Iterator[Path]:
 
 
 def shared_directory() -> Path | None:
-    """Where this process keeps its counts for all to see, None when it counts for itself.
-
-    Raises UpnextError when prometheus_client was imported too early to take part.
-    """
-    from prometheus_client import values
-
+    """Where this process keeps its counts for all to see, None when it counts for itself."""
     folder = os.environ.get(_VARIABLE)
-    if folder is None:
-        return None
-    if not values.ValueClass._multiprocess:
-        raise UpnextError(
-            f"metrics are shared in {folder}, but this process had loaded prometheus_client before that was decided; "
-            "make Metrics only in worker processes started under share_between_workers()"
-        )
-    return Path(folder)
+    return None if folder is None else Path(folder)
 
 
-def exposition_of_all(folder: Path) -> bytes:
-    """The sum over all workers in Prometheus text; first folds in what dead workers have left.
+class Totals:
+    """What all workers have counted, added up, and what gauges stand at in each living one."""
+
+    def __init__(self) -> None:
+        self.counts: dict[Cell, Words] = {}
+        self.gauges: dict[Cell, list[float]] = {}
+
+    def add(self, cell: Cell, words: Words) -> None:
+        """One worker's cell."""
+        if cell.kind == "gauge":
+            self.gauges.setdefault(cell, []).append(float(words[0]))
+        elif cell in self.counts:
+            self.counts[cell] += words
+        else:
+            self.counts[cell] = words
+
+
+def totals_of_all(folder: Path) -> Totals:
+    """The sum over all workers of `folder`, after folding in what dead ones have left.
 
     One process at a time does this: another's half-done folding would count a dead worker twice.
     """
-    from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.multiprocess import MultiProcessCollector
-
+    totals = Totals()
     with (folder / "folding.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         fold_the_dead(folder)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        for owner in [_FOLDED, *_owners(folder)]:
+            for cell, words in read_cells(folder, owner):
+                totals.add(cell, words)
+    return totals
 
 
 def fold_the_dead(folder: Path) -> None:
-    """Add the counts of workers that no longer run to one file for each kind, and drop their gauges."""
-    for file in sorted(folder.glob("*_*.db")):
-        kind, *_, owner = file.stem.split("_")
-        if not owner.isdecimal() or _runs(int(owner)):
-            continue
-        if kind != "gauge":
-            _add_counts(file, folder / f"{kind}_folded.db")
-        file.unlink()
+    """Adds up the counts of workers that no longer run in one place, and drops their gauges."""
+    dead = [owner for owner in _owners(folder) if not _runs(int(owner))]
+    if not dead:
+        return
+    totals = Totals()
+    for owner in (_FOLDED, *dead):
+        for cell, words in read_cells(folder, owner):
+            totals.add(cell, words)
+    folded = Cells(folder, _FOLDING)
+    for cell, words in totals.counts.items():
+        at = folded.place(cell, len(words))
+        folded.words[at : at + len(words)] = words.data
+    for suffix in ("cells", "names"):
+        (folder / f"{_FOLDING}.{suffix}").replace(folder / f"{_FOLDED}.{suffix}")
+    for owner in dead:
+        (folder / f"{owner}.cells").unlink(missing_ok=True)
+        (folder / f"{owner}.names").unlink(missing_ok=True)
 
 
-def _add_counts(file: Path, to: Path) -> None:
-    from prometheus_client.mmap_dict import MmapedDict
-
-    total: Any = MmapedDict(str(to))  # type: ignore[no-untyped-call]
-    for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
-        total.write_value(key, total.read_value(key)[0] + value, 0.0)
-    total.close()
+def _owners(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.cells") if path.stem.isdecimal())
 
 
 def _runs(process_id: int) -> bool:

@@ -1,8 +1,9 @@
-"""The recurrence h_t = λ h_(t-1) + x_t over all t at once, with its gradient; knows no model.
+"""The recurrence h_t = λ h_(t-1) + x_t with its gradient, λ fixed or given anew at every place; knows no model.
 
-Complex numbers are pairs of real tensors, so that training, serving and export share one arithmetic. Parallel
+Fixed λ: complex numbers are pairs of real tensors, so that training, serving and export share one arithmetic. Parallel
 over time in the manner of the prefix scan (Martin and Cundy, ICLR 2018): about √L steps inside all chunks together,
-√L from chunk to chunk, one broadcast; work stays linear in L.
+√L from chunk to chunk, one broadcast; work stays linear in L. λ of every place: real, one step after the other, each
+over all rows and channels.
 """
 
 import math
@@ -73,3 +74,38 @@ class _LinearScan(torch.autograd.Function):
         real = (before[0] * after[0] + before[1] * after[1]).sum(dim=(0, 1))
         imaginary = (before[0] * after[1] - before[1] * after[0]).sum(dim=(0, 1))
         return grad_x, torch.stack([real, imaginary])
+
+
+def gated_scan(x: Tensor, decay: Tensor) -> Tensor:
+    """h with h_t = λ_t h_(t-1) + x_t and h before the first place 0; differentiable in both arguments, once.
+
+    `x`, `decay` (L, B, N) real, time first. Returns h, shaped like `x`.
+    """
+    result: Tensor = _GatedScan.apply(x, decay)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _GatedScan(torch.autograd.Function):
+    """The gradient is a scan backwards in time, each place with the decay of the one after it."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, decay: Tensor) -> Tensor:
+        h = torch.empty_like(x)
+        places, inputs, decays = h.unbind(), x.unbind(), decay.unbind()
+        if len(places):
+            places[0].copy_(inputs[0])
+        for t in range(1, len(places)):
+            torch.addcmul(inputs[t], decays[t], places[t - 1], out=places[t])
+        ctx.save_for_backward(h, decay)
+        return h
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad_h: Tensor) -> tuple[Tensor, Tensor]:
+        h, decay = ctx.saved_tensors  # type: ignore[attr-defined]
+        grad_x, grad_decay = grad_h.clone(memory_format=torch.contiguous_format), torch.zeros_like(decay)
+        places, decays = grad_x.unbind(), decay.unbind()
+        for t in range(len(places) - 2, -1, -1):
+            places[t].addcmul_(decays[t + 1], places[t + 1])
+        torch.mul(grad_x[1:], h[:-1], out=grad_decay[1:])
+        return grad_x, grad_decay

@@ -1,7 +1,7 @@
 """The multi-exit ranker: one first layer with three sides, hidden layers, a score at several depths; not its training.
 
 A wide linear part over the cross inputs beside each exit after Cheng et al., "Wide & Deep Learning" (2016); exits after
-BranchyNet (Teerapittayanon et al., 2016).
+BranchyNet (Teerapittayanon et al., 2016); heads of several tasks over one trunk ("shared bottom", Caruana, 1997).
 """
 
 from itertools import pairwise
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from upnext.models.dropout import Dropout
-from upnext.models.ranker_config import RankerConfig
+from upnext.models.ranker_config import LABELLED_TASKS, TASKS, RankerConfig
 from upnext.models.ranker_lists import RankerLists
 
 
@@ -53,13 +53,15 @@ class RankerDnn(nn.Module):
         heads = [nn.Linear(config.hidden[depth - 1], 1, bias=False) for depth in config.exits]
         self.hidden, self.heads = nn.ModuleList(layers), nn.ModuleList(heads)
         self.wide = nn.Linear(n_cross_inputs, len(config.exits), bias=False)
+        tasks = [nn.Linear(config.hidden[depth - 1] + n_cross_inputs, len(LABELLED_TASKS)) for depth in config.exits]
+        self.task_heads = nn.ModuleList(tasks)  # of both parts, deep first; `heads` and `wide` are the clicks'
         self.dropout = Dropout(config.dropout)
         for layer in layers[config.exits[0] :]:
-            if layer.in_features == layer.out_features:  # deeper exits start as the one before them
-                nn.init.eye_(layer.weight)
-                nn.init.zeros_(layer.bias)
-        for linear in (*heads, self.wide):
+            _start_as_identity(layer)  # deeper exits start as the one before them
+        for linear in (*heads, *tasks, self.wide):
             nn.init.zeros_(linear.weight)
+        for head in tasks:
+            nn.init.zeros_(head.bias)
 
     def start_from_prior(self) -> None:
         """Make the untrained ranker order by the prior column; call once the standardisation is known."""
@@ -71,22 +73,67 @@ class RankerDnn(nn.Module):
     def forward(self, item: Tensor, user: Tensor, cross: Tensor, shown: Tensor | None = None) -> Tensor:
         """Scores (n_exits, B, n) of items (B, n, d_item) for users (B, d_user) with cross inputs (B, n, d_cross).
 
-        All raw, not standardised. Where `shown` (B, n, 1) is 0 the item's own inputs count as average.
+        All raw, not standardised. Where `shown` (B, n, 1) is 0 the item's own inputs count as average. A score is the
+        sum of the tasks' logits, without their offsets, each times its weight in `score_weights`.
         """
-        cross = self.cross_inputs(cross)
-        item = self.item_inputs(item)
+        leaving, cross = self._trunk(item, user, cross, shown)
+        heads = self.combined_heads()
+        return torch.stack([x @ head + cross @ wide for x, (head, wide) in zip(leaving, heads, strict=True)])
+
+    def task_logits(
+        self, item: Tensor, user: Tensor, cross: Tensor, target: Tensor, shown: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What training looks at: click logits (n_exits, B, n), and those of LABELLED_TASKS for the targets alone.
+
+        `target` (B,) are places in the list; the second result is (n_exits, B, n_labelled). The rest as in `forward`.
+        """
+        leaving, cross = self._trunk(item, user, cross, shown)
+        wide, at = self.wide(cross), torch.arange(len(target), device=target.device)
+        clicks = [
+            head(x)[..., 0] + wide[..., number]
+            for number, (x, head) in enumerate(zip(leaving, self.heads, strict=True))
+        ]
+        chosen = cross[at, target]
+        tasks = [
+            head(torch.cat([x[at, target], chosen], dim=1)) for x, head in zip(leaving, self.task_heads, strict=True)
+        ]
+        return torch.stack(clicks), torch.stack(tasks)
+
+    def combined_heads(self) -> list[tuple[Tensor, Tensor]]:
+        """Per exit the score as one linear head (width,) and one wide row (n_cross,) for standardised cross inputs.
+
+        A weighted sum of linear heads is linear, so several tasks cost a served ranker no more than one.
+        """
+        click, *others = self.config.score_weights.of(TASKS)
+        weights = self.wide.weight.new_tensor(others)
+        combined = []
+        for head, tasks, row in zip(self.heads.parameters(), self.task_heads, self.wide.weight, strict=True):
+            assert isinstance(tasks, nn.Linear)
+            deep, wide = torch.split(weights @ tasks.weight, [head.shape[1], len(row)])
+            combined.append((click * head[0] + deep, click * row + wide))
+        return combined
+
+    def _trunk(self, item: Tensor, user: Tensor, cross: Tensor, shown: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """What leaves the layer at each exit, (B, n, width) each, and the standardised cross inputs."""
+        cross, item = self.cross_inputs(cross), self.item_inputs(item)
         if shown is not None:
             item = item * shown
         user_part = self.user_side(self.user_inputs(user))[:, None]
         x = torch.relu(self.item_side(item) + self.cross_side(cross) + user_part)
-        wide = self.wide(cross)
-        scores: list[Tensor] = []
+        leaving: list[Tensor] = []
         for depth, layer in enumerate(self.hidden, start=1):
             x = torch.relu(layer(self.dropout(x)))
             if depth in self.config.exits:
-                number = len(scores)
-                scores.append(self.heads[number](x)[..., 0] + wide[..., number])
-        return torch.stack(scores)
+                leaving.append(x)
+        return leaving, cross
+
+
+@torch.no_grad()
+def _start_as_identity(layer: nn.Linear) -> None:
+    """Hands on as many channels as it can; those a wider layer has more start at random, or they would be silent."""
+    carried = min(layer.in_features, layer.out_features)
+    layer.weight[:carried] = torch.eye(carried, layer.in_features)
+    layer.bias[:carried] = 0.0
 
 
 @torch.no_grad()

@@ -1,12 +1,13 @@
 """The session encoders by name, and the door to them; one line per kind."""
 
 from upnext.models.session_encoder import SessionConfig, SessionEncoder
+from upnext.models.session_gated import GatedEncoder
 from upnext.models.session_gru import GruEncoder
 from upnext.models.session_lru import LruEncoder
 
-__all__ = ["GruEncoder", "LruEncoder", "SessionConfig", "SessionEncoder", "session_encoder"]
+__all__ = ["GatedEncoder", "GruEncoder", "LruEncoder", "SessionConfig", "SessionEncoder", "session_encoder"]
 
-KINDS: dict[str, type[SessionEncoder]] = {"lru": LruEncoder, "gru": GruEncoder}
+KINDS: dict[str, type[SessionEncoder]] = {"gated": GatedEncoder, "lru": LruEncoder, "gru": GruEncoder}
 
 
 def session_encoder(n_items: int, config: SessionConfig) -> SessionEncoder:

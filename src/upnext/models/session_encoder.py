@@ -1,7 +1,7 @@
 """What every session encoder is: settings, interface, encoding of whole histories; not how a state is advanced."""
 
 from collections.abc import Iterator
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -9,30 +9,38 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from upnext.features.session_inputs import InputTables
+from upnext.models.session_tables import Codes, EventTables
+from upnext.models.session_tables import Histories as Histories
+
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the session encoder and of its training; a checkpoint belongs to exactly one such record."""
 
-    # Which recurrence: "lru" (linear recurrent units) or "gru".
-    kind: Literal["lru", "gru"] = "lru"
+    # Which recurrence: "gated" (gated linear recurrence), "lru" (linear recurrent units) or "gru".
+    kind: Literal["gated", "lru", "gru"] = "gated"
     # Length D of item and session vectors.
     embedding_size: int = 64
     # Stacked recurrent blocks.
     n_blocks: int = 2
-    # Recurrent channels per embedding dimension: complex ones in the LRU, units in the GRU. Multiplies the state.
+    # Recurrent channels per embedding dimension: complex ones in the LRU, real ones elsewhere. Multiplies the state.
     state_expansion: int = 2
     # Share of activations dropped in training, after the embedding and inside the blocks.
     dropout: float = 0.25
+    # Actions besides interactions whose events are read in training, never predicted: "dislike", "hover". Serving must
+    # then take whole steps for them, see `state.action_weights`.
+    extra_actions: tuple[str, ...] = ()
     # Longest window (targets) learned from at once; longer histories are cut, never dropped. Serving has no such limit.
-    history_length: int = 150
+    history_length: int = 200
     # Passes over all histories.
-    epochs: int = 26
+    epochs: int = 12
     # Peak of the one-cycle schedule.
     learning_rate: float = 2e-3
     # AdamW's decay of weight matrices; biases, norms, embeddings and the recurrence itself are not decayed.
     weight_decay: float = 0.01
-    # Places (events and padding) per training step; rows of like length share a batch.
-    batch_events: int = 8_192
+    # Places (events and padding) per training step; rows of like length share a batch. Of a catalogue of more than 64
+    # times as many items a step reads more, one event for 64 items, since it touches every item's vector.
+    batch_events: int = 2_048
     # Largest catalogue trained with the full softmax; above it negatives are sampled.
     full_softmax_items: int = 20_000
     # Negatives drawn per step and shared by all its targets, when sampling.
@@ -41,18 +49,10 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     popularity_share: float = 0.5
 
 
-class Histories(Protocol):
-    """Any holder of flat histories: user u owns `items[offsets[u]:offsets[u + 1]]`, oldest first."""
-
-    @property
-    def offsets(self) -> npt.NDArray[np.int64]: ...
-
-    @property
-    def items(self) -> npt.NDArray[np.int32]: ...
-
-
 class SessionEncoder(nn.Module):
     """A recurrent reader of events: item vectors in, one session vector out; item i scores `h · E_i + b_i`.
+
+    What is known of an event beside its item is a vector too, and added to the item's before it is read.
 
     The state is one packed row of `state_size` float32, zero at the start of a session, and holds all that is
     remembered: reading a history in one go, in parts or one event at a time ends in the same state.
@@ -66,6 +66,7 @@ class SessionEncoder(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(n_items, config.embedding_size)
         self.bias = nn.Parameter(torch.zeros(n_items))
+        self.tables = EventTables(config.embedding_size)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
     def advance(self, vectors: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,11 +84,19 @@ class SessionEncoder(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, items: Tensor) -> Tensor:
-        """Session vectors after each event, (B, L, D), for item rows (B, L) long; negative on the right is padding."""
+    def forward(self, items: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Session vectors after each event, (B, L, D), for item rows (B, L) long; negative on the right is padding.
+
+        `codes` (3, B, L) long, as of `EventTables.codes`: what else is known of the events.
+        """
         lengths = (items >= 0).sum(dim=1)
-        vectors = self.embedding(items.clamp(min=0))
+        vectors = self.read(items.clamp(min=0), codes)
         return self.advance(vectors, lengths, vectors.new_zeros(items.shape[0], self.state_size))[0]
+
+    def read(self, items: Tensor, codes: Tensor | None) -> Tensor:
+        """What `advance` and `step` take for events of item rows (…) and codes (3, …): their vectors, (…, D)."""
+        vectors: Tensor = self.embedding(items)
+        return vectors if codes is None else vectors + self.tables(codes)
 
     def initial_state(self) -> npt.NDArray[np.float32]:
         """The state before the first event, (state_size,) float32."""
@@ -98,6 +107,10 @@ class SessionEncoder(nn.Module):
         with torch.no_grad():
             table = torch.cat([self.embedding.weight, self.bias[:, None]], dim=1)
         return table.float().cpu().numpy()
+
+    def input_tables(self) -> InputTables:
+        """What serving adds to item vectors before a step."""
+        return self.tables.to_release()
 
     @torch.no_grad()
     def encode(
@@ -110,6 +123,7 @@ class SessionEncoder(nn.Module):
         """
         was_training, device = self.training, self.bias.device
         self.eval()
+        codes = self.tables.codes(histories)
         lengths = np.diff(histories.offsets)
         vectors = np.zeros((len(lengths), self.config.embedding_size), dtype=np.float32)
         states = np.tile(self.initial_state(), (len(lengths), 1))
@@ -119,8 +133,8 @@ class SessionEncoder(nn.Module):
             for begin in range(0, int(left.max()), chunk_length):
                 size = np.clip(left - begin, 0, chunk_length)
                 places = np.arange(size.max())
-                rows = histories.items[np.where(places < size[:, None], starts[:, None] + begin + places, 0)]
-                inputs = self.embedding(torch.from_numpy(rows.astype(np.int64)).to(device))
+                events = np.where(places < size[:, None], starts[:, None] + begin + places, 0)
+                inputs = self.read(*_on(device, histories.items[events], None if codes is None else codes[:, events]))
                 hidden, state = self.advance(inputs, torch.from_numpy(size).to(device), state)
                 ends = np.flatnonzero((size > 0) & (left <= begin + chunk_length))
                 vectors[users[ends]] = hidden[ends, size[ends] - 1].float().cpu().numpy()
@@ -135,6 +149,12 @@ def _by_length(lengths: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArra
     order = order[lengths[order] > 0]
     for begin in range(0, len(order), size):
         yield order[begin : begin + size]
+
+
+def _on(device: torch.device, items: npt.NDArray[np.int32], codes: Codes | None) -> tuple[Tensor, Tensor | None]:
+    """Both as indices of tables."""
+    rows = torch.from_numpy(items.astype(np.int64)).to(device)
+    return rows, None if codes is None else torch.from_numpy(codes.astype(np.int64)).to(device)
 
 
 def at_last(values: Tensor, lengths: Tensor, otherwise: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The two-tower model: one vector per item, one per user, likeness by inner product; how it learns is not its business.
 
 After Covington et al. (RecSys 2016) and Yi et al. (RecSys 2019). Both towers can do without identities: items learn
-with theirs dropped now and then, so a new item has a vector from its attributes; a new user is read from history.
+with theirs dropped now and then, so a new item has a vector from its attributes, as what is offered and as part of a
+history; a new user is read from history, or from attributes where there is none.
 """
 
 import msgspec
@@ -49,6 +50,12 @@ class TwoTowerConfig(msgspec.Struct, frozen=True, kw_only=True):
     n_negatives: int = 4_096
     # Share of the negatives drawn by popularity; the rest is uniform.
     popularity_share: float = 0.5
+    # Share of the negatives drawn from hard ones: items that the model of the epoch before ranked high for users who
+    # have not chosen them. Only where negatives are sampled; the full softmax has all of them already.
+    hard_negatives: float = 0.2
+    # Users looked at for hard negatives before each epoch but the first, and items taken from each.
+    hard_users: int = 1_024
+    hard_items: int = 100
 
 
 class ItemTower(nn.Module):
@@ -74,13 +81,17 @@ class ItemTower(nn.Module):
 class UserTower(nn.Module):
     """User vector after each event, from who the user is and from the history averaged at several half-lives."""
 
-    def __init__(self, n_users: int, n_items: int, field_sizes: tuple[int, ...], config: TwoTowerConfig) -> None:
+    def __init__(
+        self, n_users: int, n_items: int, n_side: int, field_sizes: tuple[int, ...], config: TwoTowerConfig
+    ) -> None:
         super().__init__()
         size = config.embedding_size
         self.half_lives, self.id_dropout = config.half_lives, config.user_id_dropout
         self.identity = nn.Embedding(n_users, size)
         self.attributes = nn.ModuleList(nn.Embedding(n_values + 1, size) for n_values in field_sizes)
         self.history = nn.Embedding(n_items, size)
+        # Not the item tower's map: what an item says of who chose it is not what makes others choose it.
+        self.history_side = nn.Linear(n_side, size)
         self.norm = nn.LayerNorm(size)
         self.dropout = Dropout(config.dropout)
         self.deep = nn.Sequential(
@@ -92,14 +103,17 @@ class UserTower(nn.Module):
         self.wide = nn.Linear(size * (1 + len(config.half_lives)), size)
         for embedding in (self.identity, self.history, *self.attributes):
             nn.init.normal_(embedding.weight, std=0.02)
+        nn.init.normal_(self.history_side.weight, std=0.02)
+        nn.init.zeros_(self.history_side.bias)
 
-    def forward(self, users: Tensor, attributes: Tensor, items: Tensor) -> Tensor:
-        """Vectors (B, L, D) after each of `items` (B, L) long, -1 padding on the right; `users` (B,), -1 unknown.
+    def forward(self, users: Tensor, attributes: Tensor, chosen: Tensor) -> Tensor:
+        """Vectors (B, 1 + L, D): before any event, then after each of `chosen` (B, L, D), vectors of items.
 
-        `attributes` (B, n_fields) long, -1 unknown.
+        `users` (B,) long, -1 unknown; `attributes` (B, n_fields) long, -1 unknown.
         """
-        pooled = self.pool(self.norm(self.history(items.clamp(min=0))))
-        who = self._who(users, attributes)[:, None].expand(-1, items.shape[1], -1)
+        nothing = chosen.new_zeros(len(chosen), 1, chosen.shape[2])
+        pooled = [torch.cat([nothing, average], dim=1) for average in self.pool(self.norm(chosen))]
+        who = self._who(users, attributes)[:, None].expand(-1, 1 + chosen.shape[1], -1)
         x = self.dropout(torch.cat([*pooled, who], dim=2))
         vectors: Tensor = self.wide(x) + self.deep(x)
         return vectors
@@ -135,6 +149,7 @@ class TwoTower(nn.Module):
 
     attributes: Tensor
     side: Tensor
+    learnt: Tensor  # (n_items,) bool: which items were in a history in training; of others the identity says nothing
 
     def __init__(self, inputs: TowerInputs, config: TwoTowerConfig) -> None:
         super().__init__()
@@ -142,8 +157,9 @@ class TwoTower(nn.Module):
         self.n_users, self.n_items = inputs.n_users, inputs.n_items
         self.register_buffer("attributes", torch.from_numpy(inputs.user_attributes.astype(np.int64)), persistent=False)
         self.register_buffer("side", torch.from_numpy(inputs.side), persistent=False)
+        self.register_buffer("learnt", torch.ones(inputs.n_items, dtype=torch.bool))
         self.item_tower = ItemTower(self.n_items, self.side.shape[1], config)
-        self.user_tower = UserTower(self.n_users, self.n_items, inputs.field_sizes, config)
+        self.user_tower = UserTower(self.n_users, self.n_items, self.side.shape[1], inputs.field_sizes, config)
 
     @torch.no_grad()
     def item_vectors(self) -> npt.NDArray[np.float32]:
@@ -165,7 +181,8 @@ class TwoTower(nn.Module):
     ) -> npt.NDArray[np.float32]:
         """(n, D) float32, one per history; `users` (n,) says whose, -1 unknown; None: history u is user u's.
 
-        Of a longer history the newest `history_length` events count. Without any event the vector is zero.
+        Of a longer history the newest `history_length` events count. Without any event the vector is that of the
+        user's attributes, and zero where none is known.
         """
         self.eval()
         lengths = np.diff(histories.offsets)
@@ -173,6 +190,9 @@ class TwoTower(nn.Module):
         kept = np.minimum(lengths, self.config.history_length)
         starts = histories.offsets[1:] - kept
         vectors = np.zeros((len(lengths), self.config.embedding_size), dtype=np.float32)
+        nobody = np.flatnonzero(kept == 0)
+        attributes = np.where(whose[nobody, None] >= 0, self.attributes.cpu().numpy()[whose[nobody]], PADDING)
+        vectors[nobody] = self.cold_user_vectors(attributes)
         order = np.argsort(kept, kind="stable")
         order = order[kept[order] > 0]
         for begin in range(0, len(order), batch_users):
@@ -181,12 +201,44 @@ class TwoTower(nn.Module):
             valid = places < kept[batch, None]
             items = np.where(valid, histories.items[np.where(valid, starts[batch, None] + places, 0)], PADDING)
             hidden = self(torch.from_numpy(whose[batch].astype(np.int64)), torch.from_numpy(items.astype(np.int64)))
-            vectors[batch] = hidden[torch.arange(len(batch)), torch.from_numpy(kept[batch] - 1)].cpu().numpy()
+            vectors[batch] = hidden[torch.arange(len(batch)), torch.from_numpy(kept[batch])].cpu().numpy()
+        return vectors
+
+    @torch.no_grad()
+    def cold_user_vectors(self, attributes: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        """(n, D) float32 for users without any event, from `attributes` (n, n_fields): codes of the inputs or -1.
+
+        Zero for a user of whom nothing is known.
+        """
+        self.eval()
+        vectors = np.zeros((len(attributes), self.config.embedding_size), dtype=np.float32)
+        known = (attributes >= 0).any(axis=1)
+        if known.any():
+            codes = torch.from_numpy(attributes[known].astype(np.int64)).to(self.side.device)
+            nobody, nothing = (
+                codes.new_full((len(codes),), PADDING),
+                self.side.new_zeros(len(codes), 0, vectors.shape[1]),
+            )
+            vectors[known] = self.user_tower(nobody, codes, nothing)[:, 0].cpu().numpy()
         return vectors
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """User vectors (B, L, D) after each of `items` (B, L) of `users` (B,)."""
+        """User vectors (B, 1 + L, D) of `users` (B,): before any event, then after each of `items` (B, L), -1 padding.
+
+        `users` -1 unknown.
+        """
         users, items = users.to(self.side.device), items.to(self.side.device)
         attributes = torch.where((users >= 0)[:, None], self.attributes[users.clamp(min=0)], PADDING)
-        vectors: Tensor = self.user_tower(users, attributes, items)
+        vectors: Tensor = self.user_tower(users, attributes, self._as_chosen(items.clamp(min=0)))
         return vectors
+
+    def _as_chosen(self, items: Tensor) -> Tensor:
+        """What each of `items` (B, L) says of who chose it, (B, L, D): its identity and a map of all else, which is
+        all there is of items not learnt.
+        """
+        identity, known = self.user_tower.history(items), self.learnt[items]
+        if self.training and self.config.item_id_dropout > 0:
+            known = known & (torch.rand(items.shape, device=items.device) >= self.config.item_id_dropout)
+        rows, places = torch.unique(items, return_inverse=True)
+        chosen: Tensor = identity * known[:, :, None] + self.user_tower.history_side(self.side[rows])[places]
+        return chosen

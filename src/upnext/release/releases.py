@@ -60,6 +60,11 @@ class Releases:
         active = self._active()
         return active.active if active else None
 
+    def before_id(self) -> str | None:
+        """Id of the release that `rollback` would make active, None where there is none."""
+        active = self._active()
+        return active.before[-1] if active and active.before else None
+
     def open_active(self) -> Release:
         """The active release, verified. Raises `ReleaseError` when none is."""
         active_id = self.active_id()

@@ -26,6 +26,9 @@ class Rule(NamedTuple):
 RULES = (
     Rule("GET", "/healthz", "nothing"),
     Rule("GET", "/readyz", "nothing"),
+    Rule("GET", "/demo", "nothing"),
+    Rule("GET", "/demo/static/{name}", "nothing"),
+    Rule("POST", "/demo/page", "recommend"),
     Rule("POST", "/v1/events", "ingest"),
     Rule("POST", "/v1/items", "ingest"),
     Rule("DELETE", "/v1/items/{item_id}", "ingest"),
@@ -41,6 +44,16 @@ RULES = (
     Rule("GET", "/v1/deadletters/{rest}", "operate"),
     Rule("POST", "/v1/deadletters/{rest}", "operate"),
     Rule("DELETE", "/v1/deadletters/{rest}", "operate"),
+    Rule("GET", "/v1/ops/slow", "operate"),
+    Rule("GET", "/v1/ops/figures", "operate the server"),
+    Rule("GET", "/v1/ops/stream", "operate the server"),
+    Rule("GET", "/v1/ops/releases", "operate"),
+    Rule("POST", "/v1/ops/releases/{release_id}/activate", "operate"),
+    Rule("POST", "/v1/ops/releases/rollback", "operate"),
+    Rule("GET", "/v1/ops/users/{user_id}", "operate"),
+    Rule("POST", "/v1/ops/explain", "operate"),
+    Rule("GET", "/console", "nothing"),
+    Rule("GET", "/console/static/{name}", "nothing"),
     Rule("GET", "/metrics", "operate the server"),
 )
 

@@ -14,16 +14,25 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from upnext.metrics.recorder import Metrics
+from upnext.metrics.tracing import Tracing
+from upnext.serve.console import Console, Stream
 from upnext.serve.dead_letters import DeadLetterEndpoints
 from upnext.serve.engine import Engine
 from upnext.serve.events import Events
+from upnext.serve.explain import ExplainEndpoints
 from upnext.serve.http import Endpoint, Plain, failure_body, unforeseen_body
+from upnext.serve.keys import Keys
 from upnext.serve.lookups import Lookups
 from upnext.serve.operations import Operations
+from upnext.serve.pages import PageEndpoint
 from upnext.serve.people import PeopleEndpoints
 from upnext.serve.rank import Rank
 from upnext.serve.recommend import Recommend
 from upnext.serve.records import RecordEndpoints
+from upnext.serve.release_desk import ReleaseEndpoints
+from upnext.serve.slow import SlowEndpoint
+from upnext.serve.storefront import Storefront
+from upnext.serve.watched import Watched
 
 _log = logging.getLogger(__name__)
 
@@ -43,18 +52,21 @@ class _App(Starlette):
             await super().__call__(scope, receive, send)
 
 
-def create_app(engine: Engine, metrics: Metrics) -> Starlette:
+def create_app(engine: Engine, metrics: Metrics, tracing: Tracing | None = None, keys: Keys | None = None) -> Starlette:
     """One tenant's application; opens the active release when it starts, and closes the engine when it stops.
 
-    Without an active release it takes events and records, and slates follow once one is activated.
+    Without an active release it takes events and records, and slates follow once one is activated. `keys`: those that
+    the gateway before it asks for; pages say so where there are any.
     """
-    recommend, events = Recommend(engine, metrics), Events(engine, metrics)
+    recommend, events = Recommend(engine, Watched(engine, metrics, tracing)), Events(engine, metrics)
     records, dead_letters, people = (
         RecordEndpoints(engine, metrics),
         DeadLetterEndpoints(engine),
         PeopleEndpoints(engine),
     )
     lookups, operations = Lookups(engine), Operations(engine, metrics)
+    console, explaining, releases = Console(engine, metrics), ExplainEndpoints(engine), ReleaseEndpoints(engine)
+    storefront = Storefront(engine, recommend, keys)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -70,6 +82,8 @@ def create_app(engine: Engine, metrics: Metrics) -> Starlette:
         try:
             yield
         finally:
+            console.close()
+            explaining.close()
             await engine.close()
 
     hot = {"/v1/recommend": Endpoint(recommend.recommend), "/v1/events": Endpoint(events.post)}
@@ -87,7 +101,20 @@ def create_app(engine: Engine, metrics: Metrics) -> Starlette:
             Route("/v1/deadletters", Endpoint(dead_letters.page), methods=["GET"]),
             Route("/v1/deadletters/replay", Endpoint(dead_letters.replay), methods=["POST"]),
             Route("/v1/deadletters/{number:int}", Endpoint(dead_letters.one), methods=["GET"]),
+            Route("/v1/ops/figures", Endpoint(console.figures), methods=["GET"]),
+            Route("/v1/ops/stream", Stream(console.stream), methods=["GET"]),
+            Route("/v1/ops/releases", Endpoint(releases.all), methods=["GET"]),
+            Route("/v1/ops/releases/rollback", Endpoint(releases.roll_back), methods=["POST"]),
+            Route("/v1/ops/releases/{release_id}/activate", Endpoint(releases.activate), methods=["POST"]),
+            Route("/v1/ops/users/{user_id:path}", Endpoint(explaining.user), methods=["GET"]),
+            Route("/v1/ops/explain", Endpoint(explaining.request), methods=["POST"]),
+            Route("/console", PageEndpoint(console.page), methods=["GET"]),
+            Route("/console/static/{name}", PageEndpoint(console.static), methods=["GET"]),
+            Route("/v1/ops/slow", Endpoint(SlowEndpoint(engine).page), methods=["GET"]),
             Route("/v1/popular", Endpoint(lookups.popular), methods=["GET"]),
+            Route("/demo", PageEndpoint(storefront.page), methods=["GET"]),
+            Route("/demo/page", Endpoint(storefront.reshaped), methods=["POST"]),
+            Route("/demo/static/{name}", PageEndpoint(storefront.static), methods=["GET"]),
             Route("/healthz", Plain(operations.healthz), methods=["GET"]),
             Route("/readyz", Plain(operations.readyz), methods=["GET"]),
             Route("/metrics", Plain(operations.metrics, slow=True), methods=["GET"]),

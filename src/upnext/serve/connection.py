@@ -9,7 +9,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from upnext.serve.disconnect import CALLER, ONLY_ANSWERS, Caller
+from upnext.serve.disconnect import CALLER, DRAINS, ONLY_ANSWERS, STREAMS, Caller
 
 # How the head of a response begins, but for that of an interim one.
 _FINAL = tuple(b"HTTP/1.1 %d" % hundreds for hundreds in (2, 3, 4, 5))
@@ -86,6 +86,8 @@ class Connection(HttpToolsProtocol):
         if scope["path"] in ONLY_ANSWERS:
             scope[CALLER] = self._caller  # type: ignore[typeddict-unknown-key]
             self._caller.task = task
+        elif scope["path"] in STREAMS:
+            scope[DRAINS] = lambda: self._draining  # type: ignore[typeddict-unknown-key]
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -6,6 +6,8 @@ from typing import Any, Final
 CALLER: Final = "upnext.caller"  # in the scope of a request whose work nobody needs once its client is gone
 # These only compute an answer. Everything else also changes something, and is brought to its end.
 ONLY_ANSWERS: Final = frozenset({"/v1/recommend", "/v1/rank"})
+DRAINS: Final = "upnext.drains"  # in the scope of a stream: whether the server ends, so that the stream is to end too
+STREAMS: Final = frozenset({"/v1/ops/stream"})
 
 
 class Caller:

@@ -37,6 +37,7 @@ from upnext.ingest.replay_doors import home_doors
 from upnext.ingest.served_consumer import impressions_consumer
 from upnext.ingest.served_slates import ServedSlates
 from upnext.ingest.served_writer import ServedWriter
+from upnext.metrics.diary import Diary, GcPauses
 from upnext.metrics.recorder import Metrics
 from upnext.metrics.seldom import Seldom
 from upnext.release.releases import Releases
@@ -107,6 +108,7 @@ class Engine:
         self.tenant = tenant
         self._home = home
         self._metrics = metrics
+        self.diary, self.gc_pauses = Diary(clock, metrics.folder, tenant), GcPauses(clock)
         of_tenant = store_settings_of(tenant, settings.store)
         self.store: Store = open_store(home, of_tenant, clock)
         self.breakers = breakers_of(settings, clock, self._told)
@@ -151,6 +153,11 @@ class Engine:
         """The release in force; None until the first one is warm."""
         return self.in_force.live if self.in_force else None
 
+    @property
+    def releases(self) -> Releases:
+        """All releases of this tenant."""
+        return self._releases
+
     def has_release(self) -> bool:
         """Whether a release is active, in force yet or not."""
         return self._releases.active_id() is not None
@@ -168,6 +175,7 @@ class Engine:
         """States catch up with the log; then follows it, and watches for another release being activated."""
         await asyncio.get_running_loop().run_in_executor(None, self.applier.catch_up)
         self.served_writer.start()
+        self.gc_pauses.start()
         self._rounds.start()
         self._watching = asyncio.create_task(self._watch())
 
@@ -181,6 +189,7 @@ class Engine:
         if self.in_force:
             self.in_force.follower.close()
         self._rounds.close()
+        self.gc_pauses.stop()
         self.writer.close()
         self.served_writer.close()
         self.compute.close()
@@ -310,6 +319,7 @@ class Engine:
         lag_events = self.applier.lag_events()
         self.pressure.measure(lag_events)
         set_gauges(self, self._metrics, lag_events)
+        self.diary.publish()
 
     def _told(self, name: str, before: str, after: str) -> None:
         _log.warning("the breaker around %s was %s and is %s", name, before, after)

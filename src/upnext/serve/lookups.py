@@ -80,4 +80,4 @@ def _nearest(live: Live, row: int, k: int) -> list[Ranked]:
     if near is None:
         return []
     rows, scores = near
-    return [Ranked("fast", rows, scores, np.full(len(rows), SOURCE_BIT["similar"], np.uint8))]
+    return [Ranked("fast", rows, scores, np.full(len(rows), SOURCE_BIT["similar"], np.uint16))]

@@ -6,6 +6,7 @@ import msgspec
 
 from upnext.errors import RequestError
 from upnext.ingest.dead_letters_record import Kind, LetterView
+from upnext.metrics.diary import SlowRequest
 
 Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -201,6 +202,12 @@ class ReplayRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     kind: Kind | None = None
     after_upgrade: bool = False
     all: bool = False
+
+
+class SlowResponse(msgspec.Struct, kw_only=True):
+    """The slowest requests first. Other workers' are at most a second old."""
+
+    requests: list[SlowRequest]
 
 
 class ErrorBody(msgspec.Struct, kw_only=True):

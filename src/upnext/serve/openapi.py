@@ -6,11 +6,15 @@ import msgspec
 
 from upnext import __version__
 from upnext.domain.event import ACTIONS
+from upnext.funnel.explained import Explained
 from upnext.ingest.dead_letters_record import LetterView
 from upnext.ingest.replay import ReplayReport
 from upnext.serve import messages
+from upnext.serve.explain import UserExplained
+from upnext.serve.figures import FiguresResponse
+from upnext.serve.release_desk import ReleaseActivated, ReleasesResponse
 
-_RECORDS = (
+RECORDS: tuple[type[msgspec.Struct], ...] = (
     messages.RecommendRequest,
     messages.RecommendResponse,
     messages.RankRequest,
@@ -25,6 +29,12 @@ _RECORDS = (
     LetterView,
     messages.ReplayRequest,
     ReplayReport,
+    messages.SlowResponse,
+    FiguresResponse,
+    ReleasesResponse,
+    ReleaseActivated,
+    UserExplained,
+    Explained,
     messages.ErrorResponse,
 )
 _SCHEMA = "#/components/schemas/"
@@ -76,7 +86,7 @@ _USER: dict[str, Any] = {
 
 def openapi_document() -> dict[str, Any]:
     """OpenAPI 3.1, as plain data."""
-    _, components = msgspec.json.schema_components(_RECORDS, ref_template=_SCHEMA + "{name}")
+    _, components = msgspec.json.schema_components(RECORDS, ref_template=_SCHEMA + "{name}")
     components |= {"Event": _EVENT, "Item": _ITEM, "User": _USER}
     return {
         "openapi": "3.1.0",
@@ -127,6 +137,14 @@ def _operations() -> dict[str, Any]:
         "/v1/deadletters": _get("What was refused", page, "DeadLettersResponse"),
         "/v1/deadletters/{number}": _get("One refused part", [_path("number")], "LetterView"),
         "/v1/deadletters/replay": _post("Refused parts once more", _ref("ReplayRequest"), "ReplayReport"),
+        "/v1/ops/slow": _get("The slowest requests of the last hour", [_query("n", number)], "SlowResponse"),
+        "/v1/ops/figures": _get("All figures of the last seconds", [_query("window_s", number)], "FiguresResponse"),
+        "/v1/ops/stream": _stream("The same again and again", [_query("window_s", number)]),
+        "/v1/ops/releases": _get("Releases and their reports", [], "ReleasesResponse"),
+        "/v1/ops/releases/{release_id}/activate": _act("Make a release active", ["release_id"], "ReleaseActivated"),
+        "/v1/ops/releases/rollback": _act("Make the release before active", [], "ReleaseActivated"),
+        "/v1/ops/users/{user_id}": _get("What is made of a user", [_path("user_id")], "UserExplained"),
+        "/v1/ops/explain": _post("A request, stage by stage", _ref("RecommendRequest"), "Explained"),
         "/healthz": _get("Alive", []),
         "/readyz": _get("Ready: 200 once a release is warm, 503 before", []),
         "/metrics": _get("Prometheus metrics", []),
@@ -155,6 +173,19 @@ def _delete(summary: str, parameter: str, record: str) -> dict[str, Any]:
 
 def _get(summary: str, parameters: list[dict[str, Any]], record: str | None = None) -> dict[str, Any]:
     return {"get": {"summary": summary, "parameters": parameters, "responses": _responses(record)}}
+
+
+def _act(summary: str, in_path: list[str], record: str) -> dict[str, Any]:
+    """A POST without a body."""
+    parameters = [_path(name) for name in in_path]
+    return {"post": {"summary": summary, "parameters": parameters, "responses": _responses(record)}}
+
+
+def _stream(summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    """Server-sent events."""
+    content = {"text/event-stream": {"schema": {"type": "string"}}}
+    responses = {"200": {"description": "OK", "content": content}}
+    return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
 
 
 def _post(summary: str, body: dict[str, Any], record: str, *, avro: bool = False) -> dict[str, Any]:

@@ -47,8 +47,8 @@ class Rank:
 
         def job() -> None:
             funnel, view = live.funnel, _view_or_nobody(engine, live, subject, deadline)
-            signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits)
-            sources = np.zeros(len(known), np.uint8)  # the caller's, not any source's
+            signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
+            sources = np.zeros(len(known), np.uint16)  # the caller's, not any source's
             ranked.append(funnel.score(view, signals, all_rows[known], sources))
 
         if live.funnel.ranker is not None and len(known) > 0:

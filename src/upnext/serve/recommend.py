@@ -19,8 +19,9 @@ from upnext.funnel.answer import Answer
 from upnext.funnel.live import Live
 from upnext.funnel.request import SlateRequest, known_names
 from upnext.funnel.route import LIVE_SHORT, Route
-from upnext.metrics.recorder import Metrics
+from upnext.metrics.logs import current_request
 from upnext.metrics.seldom import Seldom
+from upnext.metrics.tracing import Headers
 from upnext.serve.engine import Engine
 from upnext.serve.http import failure, new_request_id, read_body
 from upnext.serve.messages import DegradedStage, RecommendRequest, RecommendResponse, SlateItem, decoded
@@ -28,6 +29,7 @@ from upnext.serve.popular_slates import PopularSlates
 from upnext.serve.prepared import Prepared, prepared_of
 from upnext.serve.slate_items import items_of
 from upnext.serve.steering import Course
+from upnext.serve.watched import Watched
 from upnext.settings import Settings
 from upnext.state.changes import Change
 
@@ -60,6 +62,7 @@ class _Asked:
     request_id: str
     request: SlateRequest
     change: Change  # as of before anything was read of the user: whoever saw another one knows of other events
+    headers: Headers
     why: str = "absent"  # there is no shortlist to answer it from
     prepared: Prepared | None = None
 
@@ -67,24 +70,30 @@ class _Asked:
 class Recommend:
     """Slates: from what is at hand, from what another request is at for the same user, or from the funnel."""
 
-    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, watched: Watched) -> None:
         self._engine = engine
-        self._metrics = metrics
+        self._watched = watched
         self._flights: SingleFlight[Answer] = SingleFlight()
         self._popular = PopularSlates()
 
     async def recommend(self, scope: Scope, receive: Receive) -> RecommendResponse:
         """The best slate that the budget allows; at the deadline, what the answer holds."""
+        begin_ms = self._engine.clock.monotonic_ms()
+        live_or_503(self._engine)
+        body = decoded(_decoder, await read_body(receive, self._engine.settings.serve.max_body_bytes))
+        return await self.answer_for(body, scope["headers"], begin_ms)
+
+    async def answer_for(self, body: RecommendRequest, headers: Headers, begin_ms: float) -> RecommendResponse:
+        """The same for a request that was read already, which began at `begin_ms` on the monotonic clock."""
         engine = self._engine
-        begin_ms = engine.clock.monotonic_ms()
         live = live_or_503(engine)
-        body = decoded(_decoder, await read_body(receive, engine.settings.serve.max_body_bytes))
         engine.items.heed(live)
-        _check(body, engine.settings)
+        check_request(body, engine.settings)
         quality = engine.steering.quality_of(body.context.region, live.funnel.catalog.regions)
-        request = _slate_request(body, live, quality)
+        request = slate_request(body, live, quality)
         change = engine.ahead.shortlists.change_of(request.subject)
-        asked = _Asked(body, live, begin_ms, new_request_id(), request, change)
+        asked = _Asked(body, live, begin_ms, new_request_id(), request, change, headers)
+        current_request.set(asked.request_id)
         answer = self._at_hand_or_none(asked) or await self._shared(asked) or await self._worked_out(asked)
         return self._response(asked, answer)
 
@@ -180,6 +189,7 @@ class Recommend:
         deadline = Deadline(engine.clock, asked.begin_ms + course.budget_ms)
 
         def job() -> None:
+            current_request.set(asked.request_id)
             answer.timing_ms["queue"] = engine.clock.monotonic_ms() - asked.begin_ms
             engine.answer(live, request, answer, deadline)
 
@@ -213,7 +223,7 @@ class Recommend:
         engine, live, slate = self._engine, asked.live, answer.slate
         assert slate is not None
         timing = {**answer.timing_ms, "total": engine.clock.monotonic_ms() - asked.begin_ms}
-        self._count(slate.tier, timing, answer)
+        self._watched.answered(asked.request_id, asked.request, live, answer, slate.tier, timing, asked.headers)
         prepared = asked.prepared
         items = items_of(slate, live, asked.body.explain) if prepared is None else None
         if asked.body.consent and engine.served.keeps(asked.request_id):
@@ -232,26 +242,21 @@ class Recommend:
             timing_ms={stage: round(ms, 3) for stage, ms in timing.items()},
         )
 
-    def _count(self, tier: str, timing: dict[str, float], answer: Answer) -> None:
-        self._metrics.count_request(tier, answer.route)
-        for stage, ms in timing.items():
-            self._metrics.observe_stage(stage, ms)
-        for each in answer.degraded:
-            self._metrics.count_degraded(each.stage, each.why)
-
 
 def _flight_key(asked: _Asked) -> tuple[str, str | None, Change, str, tuple[str, ...], str]:
     request = asked.request
     return asked.live.release_id, request.subject, asked.change, request.region, request.genres, request.mode
 
 
-def _check(body: RecommendRequest, settings: Settings) -> None:
+def check_request(body: RecommendRequest, settings: Settings) -> None:
+    """Raises `RequestError` for what no slate can be made of."""
     check_budget(body.budget_ms, settings)
     if body.k > settings.serve.max_k:
         raise RequestError(f"k is at most {settings.serve.max_k}; ask for less", path="$.k")
 
 
-def _slate_request(body: RecommendRequest, live: Live, quality: float) -> SlateRequest:
+def slate_request(body: RecommendRequest, live: Live, quality: float) -> SlateRequest:
+    """What a body asks of a release, in its rows."""
     catalog = live.funnel.catalog
     excluded = catalog.rows_of(keys_of(body.exclude)) if body.exclude else _NO_ROWS
     region, genres, allowed = "", known_names(body.filters.genres, catalog.genres), None

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp
 
 from upnext.clock import SystemClock
 from upnext.funnel.guard import shared_guard
+from upnext.metrics.logs import set_up_logs
+from upnext.metrics.tracing import Tracing
 from upnext.metrics.workers import share_between_workers
 from upnext.serve.accept import WorkerCounts, shared_counts
 from upnext.serve.access import check_listen
@@ -108,6 +110,8 @@ def worker_app() -> ASGIApp:
 
     settings = msgspec.json.decode(os.environ[_SETTINGS], type=Settings)
     home, clock, metrics = Path(os.environ[_HOME]), SystemClock(), Metrics()
+    set_up_logs(settings.observe.logs)
+    tracing = Tracing(settings.observe.traces_share, clock) if settings.observe.traces else None
     keys = Keys(home / KEYS_FILE, clock)
     check_listen(settings.serve.host, keys)  # once more: a worker may start long after the server
     guard, changes = Path(os.environ[_GUARD]), Path(os.environ[_CHANGES])
@@ -115,9 +119,8 @@ def worker_app() -> ASGIApp:
 
     def app_of(tenant: str, folder: Path) -> ASGIApp:
         shared = {"guard_file": guard, "changes_file": changes}
-        return create_app(
-            Engine(folder, settings, clock, metrics, tenant=tenant, exhausted=exhausted, **shared), metrics
-        )
+        engine = Engine(folder, settings, clock, metrics, tenant=tenant, exhausted=exhausted, **shared)
+        return create_app(engine, metrics, tracing, keys)
 
     apps = {tenant: app_of(tenant, folder) for tenant, folder in tenants_of(home).items()}
     limiter = RateLimiter(Path(os.environ[_LIMITS]), clock)

@@ -5,7 +5,7 @@ from upnext.funnel.answer import Slate
 from upnext.funnel.live import Live
 from upnext.serve.messages import SlateItem
 
-_SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(256)]
+_SOURCE_OF_BITS = [next((s for s in SOURCES if bits & SOURCE_BIT[s]), "popular") for bits in range(1 << len(SOURCES))]
 
 
 def items_of(slate: Slate, live: Live, explain: bool) -> list[SlateItem]:

@@ -58,6 +58,10 @@ class Steering:
         """By how much the work of a request of `region` is scaled now."""
         return self.quality.of(self._name_of(region, known))
 
+    def is_guarded(self, region: str | None, known: Collection[str]) -> bool:
+        """Whether requests of `region` take the fast path now, on every worker."""
+        return self.guard.is_on(self._name_of(region, known))
+
     def budget_ms(self, surface: str, asked_ms: float | None) -> float:
         """What a request may take: what it asks for, else what its surface is given."""
         return asked_ms or self._budget.surfaces.get(surface, self._budget.full_ms)

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from upnext.clock import Deadline
 from upnext.domain.event import Event
 from upnext.domain.identity import subject_of
@@ -13,11 +11,13 @@ from upnext.errors import StoreError
 from upnext.settings import StateSettings
 from upnext.state.advance import SessionStepper, advance, due_steps, stepped
 from upnext.state.guarded_stepper import NoStep
+from upnext.state.step_input import Remembered, StepInput
 from upnext.state.user_state import PackedState, UserState, UserVectors, state_key, vectors_key
 from upnext.store.interface import Store, Values
 
 Numbered = tuple[int, Event]  # an event and its number in the log
 _log = logging.getLogger(__name__)
+_DEFAULTS = StateSettings()
 
 
 class _Move(NamedTuple):
@@ -27,7 +27,7 @@ class _Move(NamedTuple):
     keys: list[bytes]
     read: Values
     after: bytes  # the packed state
-    vectors_due: tuple[UserVectors | None, int, int, list[int]]  # arguments of `due_steps`
+    vectors_due: tuple[UserVectors | None, int, int, Remembered, list[StepInput], StateSettings]  # for `due_steps`
     anew: bool  # the state began anew, so that vectors made before are not to be continued
 
 
@@ -108,10 +108,12 @@ def read_user(
     stepper: SessionStepper | None,
     deadline: Deadline,
     healed: Callable[[Healed], None] = lambda healed: None,
+    settings: StateSettings = _DEFAULTS,
 ) -> tuple[UserState, UserVectors | None]:
     """State and vectors of one user in one read.
 
-    Vectors that lag behind the state step over what they lack; absent ones are made from the recent events. `healed`
+    Vectors that lag behind the state step over the interactions they lack; absent ones are made from the recent ones.
+    Hints that came meanwhile are lost to them. `settings`: what every step weighs, as of `apply_events`. `healed`
     hears of them, to put them back when nobody waits. While the `stepper` raises `NoStep`, vectors are as they are:
     their `state_version` tells that they lag, and where there are none they are empty ones. None without a `stepper`,
     and for a user without state.
@@ -124,7 +126,7 @@ def read_user(
     vectors = UserVectors.unpack(read[1])
     if read[0] is None or (vectors is not None and vectors.state_version == state.state_version):
         return state, vectors
-    due = due_steps(vectors, state.state_version, state.n_interactions, state.recent_keys.tolist())
+    due = due_steps(vectors, state.state_version, state.n_interactions, _remembered(state), [], settings)
     try:
         vectors = stepped([due], stepper)[0]
     except NoStep:
@@ -139,6 +141,11 @@ def put_back(healed: Sequence[Healed], store: Store, deadline: Deadline) -> None
     store.swap_many([each.keys for each in healed], [each.read for each in healed], values, deadline)
 
 
+def _remembered(state: UserState | PackedState) -> Remembered:
+    recent = (state.recent_keys, state.recent_ms, state.recent_actions, state.recent_values)
+    return Remembered(state.n_interactions, *recent)
+
+
 def _keys(subject: str, stepper: SessionStepper | None) -> list[bytes]:
     if stepper is None:
         return [state_key(subject)]
@@ -150,18 +157,18 @@ def _move(
 ) -> _Move:
     """The state after those events that it has not seen. Raises `StoreError` for a record that cannot be read."""
     state = PackedState.unpack(read[0])
-    vectors_too = len(read) > 1
-    vectors = UserVectors.unpack(read[1]) if vectors_too else None
+    vectors = UserVectors.unpack(read[1]) if len(read) > 1 else None
     anew = state.generation != generation
     if anew:
         state, vectors = PackedState.unpack(None), None
         state.generation = generation
-    item_keys = np.frombuffer(state.recent_keys, np.uint64).tolist() if vectors_too else []
+    before = _remembered(state)
+    steps: list[StepInput] = []
     for sequence, event in numbered:
         if sequence > state.applied_sequence:
-            chosen = advance(state, event, settings)
+            step = advance(state, event, settings)
             state.applied_sequence = sequence
-            if chosen is not None:
-                item_keys.append(chosen)
-    due = (vectors, state.state_version, state.n_interactions, item_keys)
+            if step is not None:
+                steps.append(step)
+    due = (vectors, state.state_version, state.n_interactions, before, steps, settings)
     return _Move(subject, keys, read, state.pack(), due, anew)

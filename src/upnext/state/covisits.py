@@ -33,7 +33,7 @@ class Covisits:
         self.n_items = n_items
         self._half_life_ms = float(settings.covisit_half_life_ms)
         self._most_bytes = settings.covisit_bytes
-        self._sums = _Sums(n_items)
+        self._sums = RowSums(n_items)
         self._clear(settings.covisit_width)
 
     def _clear(self, width: int) -> None:
@@ -117,7 +117,7 @@ class Covisits:
         shares *= np.minimum(weights / totals, _MOST_FACTOR).astype(np.float32)[:, None]
         np.minimum(shares, weights[:, None], out=shares)  # a row read while it is being rescaled has no share above 1
         entries, flat = self._successors.take(slots, axis=0).ravel(), shares.ravel()
-        return _heaviest_first(entries, flat if len(slots) == 1 else self._sums.of(entries, flat))
+        return heaviest_first(entries, flat if len(slots) == 1 else self._sums.of(entries, flat))
 
     def after_one(self, row: int) -> tuple[Rows, Floats]:
         """What tends to follow `row`: distinct rows and their shares, in no particular order."""
@@ -192,23 +192,41 @@ class Covisits:
         self._weights[: self._used] = weights[kept]
 
 
-class _Sums(threading.local):
-    """Sums by successor, in an array as long as the catalogue, one per thread; always left zeroed."""
+class RowSums(threading.local):
+    """Sums by item, in an array as long as the catalogue, one per thread; always left zeroed."""
 
     def __init__(self, n_items: int) -> None:
         self._floats = np.zeros(n_items + 1, np.float32)
 
     def of(self, entries: Rows, shares: Floats) -> Floats:
-        """For each entry the sum of the shares of its equals."""
+        """For each entry (row + 1) the sum of the shares of its equals."""
         sums, places = self._floats, entries.astype(np.intp)  # once, since assignment is three times as quick by intp
         np.add.at(sums, places, shares)
         found = sums.take(places)
         sums[places] = 0.0
         return found
 
+    def distinct(self, entries: Rows, shares: Floats, without: Rows) -> tuple[Rows, Floats]:
+        """Each entry once, in no particular order, and the sum of its shares, which is 0 for those in `without`.
 
-def _heaviest_first(entries: Rows, shares: Floats) -> tuple[Rows, Floats]:
-    """Distinct rows and shares in order, without those that have none; equal entries must have equal shares."""
+        Fewer to sort afterwards, where entries come many times.
+        """
+        sums, places = self._floats, entries.astype(np.intp)
+        numbers = np.arange(len(places), dtype=np.float32)  # exact below 2^24
+        np.add.at(sums, places, shares)
+        sums[without] = 0.0
+        found = sums.take(places)
+        sums[places] = numbers  # of equals, one remains
+        one = sums.take(places) == numbers
+        sums[places] = 0.0
+        return entries[one], found[one]
+
+
+def heaviest_first(entries: Rows, shares: Floats) -> tuple[Rows, Floats]:
+    """Distinct rows and shares of entries (row + 1), in order, without those that have none.
+
+    Equal entries must have equal shares; ties go to the lower row.
+    """
     # One number that sorts by falling share, then by row: the bits of floats that are not negative sort as they do.
     pairs = np.empty((len(entries), 2), np.uint32)  # low half, high half
     pairs[:, 0] = entries
@@ -216,7 +234,7 @@ def _heaviest_first(entries: Rows, shares: Floats) -> tuple[Rows, Floats]:
     keys = pairs.view(np.uint64).ravel()
     keys.sort()
     keep = np.empty(len(keys), np.bool_)
-    keep[0] = True
+    keep[:1] = True
     np.not_equal(keys[1:], keys[:-1], out=keep[1:])
     keep[keys.searchsorted(_NO_SHARE) :] = False
     pairs = keys[keep].view(np.uint32).reshape(-1, 2)

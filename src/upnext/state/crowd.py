@@ -1,4 +1,4 @@
-"""The crowd as one worker sees it: item trends and covisits together, moved by each event; knows rows, not ids."""
+"""The crowd as one worker sees it: trends, covisits and newest sessions, moved by each event; knows rows, not ids."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from upnext.domain.identity import Keys
 from upnext.settings import Settings
 from upnext.state.covisits import Covisits
+from upnext.state.recent_sessions import RecentSessions
 from upnext.state.trends import ItemTrends
 
 Rows = npt.NDArray[np.int32]
@@ -22,8 +23,10 @@ class Crowd:
     def __init__(self, n_items: int, settings: Settings) -> None:
         self.trends = ItemTrends(n_items, settings.trends)
         self.covisits = Covisits(n_items, settings.trends)
+        self.sessions = RecentSessions(n_items, settings.trends) if settings.retrieval.session_knn else None
         self._session_gap_ms = settings.state.session_gap_ms
-        self._last: OrderedDict[int, tuple[int, int, int]] = OrderedDict()  # visitor -> row, session, time
+        # visitor -> row, session, time, number of the session among the newest ones
+        self._last: OrderedDict[int, tuple[int, int, int, int]] = OrderedDict()
 
     def observe(self, visitor: int, session: int, row: int, timestamp_ms: int) -> None:
         """One interaction of a visitor (key of the subject) in a session (key, 0 for none) with an item."""
@@ -38,12 +41,16 @@ class Crowd:
         self.trends.observe_batch(rows.astype(np.int32), timestamps_ms)
 
     def _follow(self, visitor: int, session: int, row: int, timestamp_ms: int) -> None:
-        """Pairs an item with the one that its visitor chose before."""
+        """Pairs an item with the one that its visitor chose before, and adds it to their session."""
         last = self._last.pop(visitor, None)
-        self._last[visitor] = (row, session, timestamp_ms)
+        goes_on = last is not None and self._continues(last, session, timestamp_ms)
+        number = last[3] if last is not None and goes_on else 0
+        if self.sessions is not None:
+            number = self.sessions.add(number, row)
+        self._last[visitor] = (row, session, timestamp_ms, number)
         if len(self._last) > _MOST_VISITORS:
             self._last.popitem(last=False)
-        if last is not None and last[0] != row and self._continues(last, session, timestamp_ms):
+        if last is not None and goes_on and last[0] != row:
             self.covisits.observe(last[0], row, timestamp_ms)
 
     def observe_history(
@@ -63,14 +70,18 @@ class Crowd:
         same_session = (sessions[before] == sessions[after]) & (sessions[before] != 0)
         no_session = (sessions[before] == 0) | (sessions[after] == 0)
         close = timestamps_ms[after] - timestamps_ms[before] <= self._session_gap_ms
-        pair = (visitors[before] == visitors[after]) & (rows[before] != rows[after])
-        pair &= same_session | (no_session & close)
+        goes_on = (visitors[before] == visitors[after]) & (same_session | (no_session & close))
+        pair = goes_on & (rows[before] != rows[after])
         self.covisits.observe_many(rows[before[pair]], rows[after[pair]], timestamps_ms[after[pair]])
+        numbers = np.zeros(len(rows), np.int64)
+        if self.sessions is not None:
+            numbers = self.sessions.add_many(_sessions_of(order, goes_on), rows)
         last = np.sort(np.r_[order[np.flatnonzero(visitors[before] != visitors[after])], order[-1:]])[-_MOST_VISITORS:]
-        whereabouts = zip(rows[last].tolist(), sessions[last].tolist(), timestamps_ms[last].tolist(), strict=True)
+        columns = (rows, sessions, timestamps_ms, numbers)
+        whereabouts = zip(*(column[last].tolist() for column in columns), strict=True)
         self._last = OrderedDict(zip(visitors[last].tolist(), whereabouts, strict=True))
 
-    def _continues(self, last: tuple[int, int, int], session: int, timestamp_ms: int) -> bool:
+    def _continues(self, last: tuple[int, int, int, int], session: int, timestamp_ms: int) -> bool:
         if session and last[1]:
             return session == last[1]
         return timestamp_ms - last[2] <= self._session_gap_ms
@@ -79,13 +90,30 @@ class Crowd:
         """Hands each part to the writer of a release."""
         self.trends.save(add_array)
         self.covisits.save(add_array)
+        if self.sessions is not None:
+            self.sessions.save(add_array)
 
-    def load(self, array: Callable[[str], npt.NDArray[Any]], rows: Rows | None = None) -> None:
+    def load(
+        self, array: Callable[[str], npt.NDArray[Any]], rows: Rows | None = None, *, sessions: bool = True
+    ) -> None:
         """Takes over what `save` handed out; who was where last is forgotten.
 
         `rows` (n_saved,): the row that each saved row is now, -1 for one that is no more; None: they are as they were.
-        Saved rows beyond `rows` are spare ones, of which nothing was observed.
+        Saved rows beyond `rows` are spare ones, of which nothing was observed. `sessions`: whether they were saved.
         """
         self.trends.load(array, rows)
         self.covisits.load(array, rows)
+        if self.sessions is not None and sessions:
+            self.sessions.load(array, rows)
         self._last.clear()
+
+
+def _sessions_of(order: npt.NDArray[np.intp], goes_on: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """(n,) the session of each event, numbered as they begin; `goes_on` tells of each but the first in `order`."""
+    begins = np.r_[True, ~goes_on][: len(order)]
+    first = order[begins]  # event with which each begins
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = rank[np.cumsum(begins) - 1]
+    return numbers

@@ -12,6 +12,7 @@ from upnext.clock import Clock
 from upnext.errors import UpnextError
 from upnext.metrics.seldom import Seldom
 from upnext.state.advance import SessionStepper
+from upnext.state.step_input import StepInput
 
 Floats = npt.NDArray[np.float32]
 _HANGS_MS = 50.0
@@ -57,7 +58,7 @@ class GuardedStepper:
         other._probes = False
         return other
 
-    def step(self, hidden: Sequence[Floats], item_keys: Sequence[int]) -> list[tuple[Floats, Floats] | None]:
+    def step(self, hidden: Sequence[Floats], inputs: Sequence[StepInput]) -> list[tuple[Floats, Floats] | None]:
         begin_ms = self._clock.monotonic_ms()
         if self._under_way and begin_ms - min(self._under_way.copy().values(), default=begin_ms) >= _HANGS_MS:
             raise NoStep("the session encoder hangs; vectors lag behind until it comes back")
@@ -66,7 +67,7 @@ class GuardedStepper:
         this, ok = object(), False
         self._under_way[this] = begin_ms
         try:
-            steps = self._stepper.step(hidden, item_keys)
+            steps = self._stepper.step(hidden, inputs)
             ok = True
         except Exception as error:
             _failures.exception("the session encoder failed; vectors lag behind until it can step again", error)

@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
-Sources = npt.NDArray[np.uint8]
+Sources = npt.NDArray[np.uint16]
 Origin: TypeAlias = Literal["live", "precompute", "prefetch", "speculation"]
 
-_FORMAT = 1
-# format, head, n, n_below, length of the rest; n_interactions, made_ms
-_HEADER = struct.Struct("<B?HHHIq")
+_FORMAT = 2
+_BYTES_PER_ITEM = 10  # int32 row, float32 score, uint16 sources
+# format, head, n, n_below, length of the rest; n_interactions, n_moves, made_ms
+_HEADER = struct.Struct("<B?HHHIIq")
 
 
 class _Names(msgspec.Struct, frozen=True, array_like=True):
@@ -40,8 +41,9 @@ def shortlist_key(subject: str) -> bytes:
 class Shortlist:
     """The full tier's ranking for one user, and the fast tier's to top up from; rows of one release.
 
-    It holds for as long as the user has chosen nothing more: while `n_interactions` of their state is what it was.
-    Activity that chooses nothing (an impression, opening the app) moves `state_version`, but no vector.
+    It holds for as long as the user has not moved: while `n_moves` of their state is what it was. Interactions count
+    there, and hints (a search, a dislike), since they move the session vector; mere activity (an impression, opening
+    the app) does not.
     """
 
     release: str
@@ -58,12 +60,20 @@ class Shortlist:
     below_scores: Floats
     below_sources: Sources
     head: bool = False  # of one of the most active users, to be kept at hand
+    n_moves: int = 0  # of the state that it was made from
 
     def pack(self) -> bytes:
         """Little-endian header, then names, then the arrays end to end; at most 65,535 rows of each kind."""
         names = _encoder.encode(_Names(self.release, self.origin, self.region, self.genres, self.exit))
         header = _HEADER.pack(
-            _FORMAT, self.head, len(self.rows), len(self.below_rows), len(names), self.n_interactions, self.made_ms
+            _FORMAT,
+            self.head,
+            len(self.rows),
+            len(self.below_rows),
+            len(names),
+            self.n_interactions,
+            self.n_moves,
+            self.made_ms,
         )
         arrays = (
             self.rows, self.below_rows, self.scores, self.below_scores, self.sources, self.below_sources
@@ -78,9 +88,9 @@ class Shortlist:
         """
         if raw is None or len(raw) < _HEADER.size or raw[0] != _FORMAT:
             return None
-        _, head, n, n_below, n_names, n_interactions, made_ms = _HEADER.unpack_from(raw)
+        _, head, n, n_below, n_names, n_interactions, n_moves, made_ms = _HEADER.unpack_from(raw)
         at, both = _HEADER.size + n_names, n + n_below
-        if len(raw) != at + 9 * both:
+        if len(raw) != at + _BYTES_PER_ITEM * both:
             return None
         try:
             names = _decoder.decode(raw[_HEADER.size : at])
@@ -88,13 +98,13 @@ class Shortlist:
             return None
         rows = np.frombuffer(raw, np.int32, both, at)
         scores = np.frombuffer(raw, np.float32, both, at + 4 * both)
-        sources = np.frombuffer(raw, np.uint8, both, at + 8 * both)
+        sources = np.frombuffer(raw, np.uint16, both, at + 8 * both)
         return cls(
             names.release, n_interactions, made_ms, names.origin, names.region, names.genres, names.exit,
-            rows[:n], scores[:n], sources[:n], rows[n:], scores[n:], sources[n:], head,
+            rows[:n], scores[:n], sources[:n], rows[n:], scores[n:], sources[n:], head, n_moves,
         )  # fmt: skip
 
     @property
     def size_bytes(self) -> int:
         """What its arrays take in memory, about."""
-        return 9 * (len(self.rows) + len(self.below_rows))
+        return _BYTES_PER_ITEM * (len(self.rows) + len(self.below_rows))

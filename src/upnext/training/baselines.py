@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from upnext.ingest.columns import EventColumns
 from upnext.training.evaluate import System
+from upnext.training.linear_models import user_items_of
 from upnext.training.sequences import Sequences
 from upnext.training.splits import Cases, Mask
 from upnext.training.top_rows import Rows, top_rows, without_seen
@@ -138,18 +139,14 @@ def _count_matrix(
 
 
 def _user_items(columns: EventColumns, train: Mask) -> "sparse.csr_matrix":
-    """Who chose what, (n_users, n_items) float32 of ones: repetitions say little beside the fact itself."""
-    matrix = _count_matrix(columns.user[train], columns.item[train], (len(columns.users), len(columns.items)))
-    matrix.data[:] = 1
-    return matrix
+    """Who chose what, (n_users, n_items) float32 of ones."""
+    return user_items_of(columns.user[train], columns.item[train], (len(columns.users), len(columns.items)))
 
 
 def _history_matrix(histories: Sequences, n_items: int) -> "sparse.csr_matrix":
     """What each case's history holds, (n_cases, n_items) float32 of ones."""
     case = np.repeat(np.arange(len(histories.lengths)), histories.lengths)
-    matrix = _count_matrix(case, histories.items, (len(histories.lengths), n_items))
-    matrix.data[:] = 1
-    return matrix
+    return user_items_of(case, histories.items, (len(histories.lengths), n_items))
 
 
 def _last_items(histories: Sequences) -> npt.NDArray[np.int64]:

@@ -4,6 +4,8 @@ A place is the 0-based position of the right item in a ranking. A right item tha
 MISSED, which no cut-off reaches. With one right item per case, recall@k and HR@k are the same number.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,7 @@ MISSED = np.iinfo(np.int64).max
 """The place of a right item that was not ranked at all."""
 
 Places = npt.NDArray[np.int64]
+Gains = npt.NDArray[np.float64]
 
 
 def places_in_rows(rows: npt.NDArray[np.integer], targets: npt.NDArray[np.integer]) -> Places:
@@ -36,21 +39,54 @@ def places_in_scores(scores: npt.NDArray[np.floating], targets: npt.NDArray[np.i
     return np.where(np.isneginf(own), MISSED, places)
 
 
+def hits(places: Places, k: int) -> Gains:
+    """What each case adds to HR@k: 1 where the target is among the first k, else 0."""
+    return (places < k).astype(np.float64)
+
+
+def discounts(places: Places, k: int) -> Gains:
+    """What each case adds to NDCG@k with one relevant item: 1 / log2(place + 2) inside the first k, else 0."""
+    gains = np.zeros(len(places))
+    inside = places < k
+    gains[inside] = 1.0 / np.log2(places[inside] + 2.0)
+    return gains
+
+
+def reciprocals(places: Places, k: int) -> Gains:
+    """What each case adds to MRR@k: 1 / (place + 1) inside the first k, else 0."""
+    gains = np.zeros(len(places))
+    inside = places < k
+    gains[inside] = 1.0 / (places[inside] + 1.0)
+    return gains
+
+
+_GAINS: dict[str, Callable[[Places, int], Gains]] = {
+    "ndcg": discounts, "hr": hits, "mrr": reciprocals, "recall": hits,
+}  # fmt: skip
+
+
+def gains(figure: str, places: Places) -> Gains:
+    """What each case adds to the figure of a name like `ndcg@10`, (n_cases,) in 0…1; their mean is the figure.
+
+    Raises KeyError for a name that is no ranking metric with a cut-off.
+    """
+    name, _, cutoff = figure.partition("@")
+    return _GAINS[name](places, int(cutoff))
+
+
 def hit_rate(places: Places, k: int) -> float:
-    """HR@k, which is also recall@k: the share of cases whose target is among the first k. 0.0 for no cases."""
-    return float((places < k).mean()) if len(places) else 0.0
+    """HR@k, which is also recall@k: the mean of `hits`. 0.0 for no cases."""
+    return float(hits(places, k).mean()) if len(places) else 0.0
 
 
 def ndcg(places: Places, k: int) -> float:
-    """NDCG@k with one relevant item: 1 / log2(place + 2) inside the first k, else 0; averaged. 0.0 for no cases."""
-    inside = places[places < k]
-    return float((1.0 / np.log2(inside + 2.0)).sum()) / len(places) if len(places) else 0.0
+    """NDCG@k with one relevant item: the mean of `discounts`. 0.0 for no cases."""
+    return float(discounts(places, k).mean()) if len(places) else 0.0
 
 
 def mrr(places: Places, k: int) -> float:
-    """MRR@k: 1 / (place + 1) inside the first k, else 0; averaged. 0.0 for no cases."""
-    inside = places[places < k]
-    return float((1.0 / (inside + 1.0)).sum()) / len(places) if len(places) else 0.0
+    """MRR@k: the mean of `reciprocals`. 0.0 for no cases."""
+    return float(reciprocals(places, k).mean()) if len(places) else 0.0
 
 
 def coverage(rows: npt.NDArray[np.integer], n_items: int) -> float:

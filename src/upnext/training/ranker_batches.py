@@ -18,16 +18,20 @@ STATISTICS_LISTS = 2_000
 @dataclass(frozen=True, slots=True)
 class RankerBatch:
     """Some lists with m candidates each: `item` (B, m, d_item), `user` (B, d_user), `cross` (B, m, d_cross) float32,
-    `valid` (B, m) bool, `target` (B,) int64 the place among the m."""
+    `valid` (B, m) bool, `target` (B,) int64 the place among the m, `labels` (B, n_labelled) float32 of the target with
+    NaN for unknown, `weight` (B,) float32; None: no labels, all weights alike."""
 
     item: Tensor
     user: Tensor
     cross: Tensor
     valid: Tensor
     target: Tensor
+    labels: Tensor | None = None
+    weight: Tensor | None = None
 
     def to(self, device: torch.device) -> "RankerBatch":
-        return RankerBatch(*(getattr(self, name).to(device) for name in self.__slots__))
+        moved = {name: part.to(device) for name in self.__slots__ if (part := getattr(self, name)) is not None}
+        return RankerBatch(**moved)
 
 
 def ranker_batches(
@@ -54,6 +58,8 @@ def ranker_batches(
             cross=torch.from_numpy(lists.cross[chosen[:, None], places].astype(np.float32)),
             valid=torch.from_numpy(rows >= 0),
             target=torch.from_numpy((places == lists.target[chosen, None]).argmax(axis=1)),
+            labels=None if lists.tasks is None else torch.from_numpy(lists.tasks[chosen]),
+            weight=None if lists.weights is None else torch.from_numpy(lists.weights[chosen]),
         )
 
 

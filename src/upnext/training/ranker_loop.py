@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from upnext.errors import TrainingError
-from upnext.models.ranker_config import RankerConfig
+from upnext.models.ranker_config import LABELLED_TASKS, RankerConfig
 from upnext.models.ranker_dnn import RankerDnn, score_lists
 from upnext.models.ranker_lists import RankerLists
 from upnext.training.checkpoint import digest_of, read_checkpoint, write_checkpoint
@@ -55,19 +56,50 @@ def train_ranker(
     return run.model.cpu().eval()
 
 
+def training_loss(model: RankerDnn, batch: RankerBatch, shown: Tensor | None = None) -> Tensor:
+    """What one step of training makes smaller: `ranker_loss` of the clicks and `task_loss` of the other tasks.
+
+    `shown` as in `RankerDnn.forward`. The weights are those of the model's own settings.
+    """
+    config = model.config
+    clicks, tasks = model.task_logits(batch.item, batch.user, batch.cross, batch.target, shown)
+    loss = config.task_weights.click * ranker_loss(clicks, batch, config.distillation)
+    return loss if batch.labels is None else loss + task_loss(tasks, batch, config.task_weights.of(LABELLED_TASKS))
+
+
 def ranker_loss(scores: Tensor, batch: RankerBatch, distillation: float) -> Tensor:
     """Mean over exits of the softmax cross-entropy of the target, plus the shallower exits' distance to the deepest.
 
     `scores` (n_exits, B, m). Distance: KL(deepest ‖ shallower) over the list, the deepest taken as given
-    (self-distillation after Zhang et al., "Be Your Own Teacher", ICCV 2019).
+    (self-distillation after Zhang et al., "Be Your Own Teacher", ICCV 2019). Lists count by `batch.weight`.
     """
     log_shares = functional.log_softmax(scores.masked_fill(~batch.valid, -1e9), dim=2)
-    loss = -log_shares[:, torch.arange(len(batch.target), device=scores.device), batch.target].mean()
+    loss = -log_shares[:, torch.arange(len(batch.target), device=scores.device), batch.target].mean(dim=0)
     if len(scores) > 1 and distillation:
         teacher = log_shares[-1:].detach()
-        distance = (teacher.exp() * (teacher - log_shares[:-1])).sum(dim=2).mean()
+        distance = (teacher.exp() * (teacher - log_shares[:-1])).sum(dim=2).mean(dim=0)
         loss = loss + distillation * distance
-    return loss
+    return _weighted_mean(loss, batch.weight)
+
+
+def task_loss(logits: Tensor, batch: RankerBatch, weights: Sequence[float]) -> Tensor:
+    """Mean over exits of the binary cross-entropy of each labelled task times its weight, summed over tasks.
+
+    `logits` (n_exits, B, n_labelled) of the targets. What is not known (NaN) adds nothing: a task's mean is over the
+    lists of the batch that know.
+    """
+    assert batch.labels is not None
+    known = ~batch.labels.isnan()
+    losses = functional.binary_cross_entropy_with_logits(
+        logits, batch.labels.nan_to_num().expand_as(logits), reduction="none"
+    ).mean(dim=0)
+    counted = known.float() if batch.weight is None else known * batch.weight[:, None]
+    means = (losses * counted).sum(dim=0) / counted.sum(dim=0).clamp(min=1e-6)
+    return means @ means.new_tensor(list(weights))
+
+
+def _weighted_mean(losses: Tensor, weight: Tensor | None) -> Tensor:
+    return losses.mean() if weight is None else (losses * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
 class _Run:
@@ -82,7 +114,7 @@ class _Run:
         self.lists, self.numbers, self.held_out = lists, order[n_held_out:], lists.take(order[:n_held_out])
         self.config, self.seed, self.device = config, seed, device
         self.epoch = self.best_epoch = 0
-        parts = (lists.item_inputs, lists.user, lists.rows, lists.cross, lists.target)
+        parts = (lists.item_inputs, lists.user, lists.rows, lists.cross, lists.target, lists.labels(), lists.counts())
         self.digest = digest_of(msgspec.json.encode((config, seed)), *(np.ascontiguousarray(p).data for p in parts))
 
     def begin(self, checkpoint: Path | None) -> None:
@@ -150,7 +182,7 @@ class _Run:
 
     def _learn_batch(self, batch: RankerBatch) -> float:
         shown = (torch.rand(*batch.valid.shape, 1, device=self.device) >= self.config.item_dropout).float()
-        loss = ranker_loss(self.model(batch.item, batch.user, batch.cross, shown), batch, self.config.distillation)
+        loss = training_loss(self.model, batch, shown)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from upnext.errors import TrainingError
+from upnext.features.session_inputs import UNKNOWN_GAP_MS
 
 PADDING = -1
 """Marks a place in a batch that holds no event. Batches are padded on the right only."""
+
+_BESIDE = ("actions", "times_ms", "values", "targets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +21,17 @@ class Sequences:
     """The histories of many users, back to back.
 
     `offsets` (n_users + 1,) int64: user u owns `items[offsets[u]:offsets[u + 1]]`, possibly nothing.
-    `items` (n_events,) int32: item rows, oldest first. Raises TrainingError when the two do not fit together.
+    `items` (n_events,) int32: item rows, oldest first. What else is known of each event, each (n_events,) or None:
+    `actions` uint8 codes, `times_ms` int64, `values` float32 with NaN for none. `targets` (n_events,) bool: False for
+    an event that is read but not to be predicted; None, all are. Raises TrainingError when these do not fit together.
     """
 
     offsets: npt.NDArray[np.int64]
     items: npt.NDArray[np.int32]
+    actions: npt.NDArray[np.uint8] | None = None
+    times_ms: npt.NDArray[np.int64] | None = None
+    values: npt.NDArray[np.float32] | None = None
+    targets: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.offsets.ndim != 1 or len(self.offsets) == 0 or self.offsets[0] != 0:
@@ -33,34 +43,66 @@ class Sequences:
             )
         if len(self.items) and self.items.min() < 0:
             raise TrainingError("an item row is negative; leave out events of items the vocabulary does not know")
+        for name in _BESIDE:
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.items):
+                raise TrainingError(
+                    f"a Sequences has {len(self.items)} events, but {len(column)} {name}; give one per event or None"
+                )
 
     @classmethod
-    def from_events(cls, users: npt.ArrayLike, items: npt.ArrayLike, n_users: int) -> "Sequences":
-        """Group events by user. `users`, `items` (n_events,) rows, oldest first; the order within a user is kept."""
+    def from_events(
+        cls, users: npt.ArrayLike, items: npt.ArrayLike, n_users: int, **beside: npt.NDArray[Any]
+    ) -> "Sequences":
+        """Group events by user. `users`, `items` (n_events,) rows, oldest first; the order within a user is kept.
+
+        `beside`: any of `actions`, `times_ms`, `values`, `targets`, one entry per event in the order of `items`.
+        """
         user_rows = np.asarray(users, dtype=np.int64)
         order = np.argsort(user_rows, kind="stable")  # an unstable sort would change what comes last
         offsets = np.zeros(n_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(user_rows, minlength=n_users), out=offsets[1:])
-        return cls(offsets, np.asarray(items, dtype=np.int32)[order])
+        ordered = {name: column[order] for name, column in beside.items()}
+        return cls(offsets, np.asarray(items, dtype=np.int32)[order], **ordered)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Events per user, (n_users,) int64."""
         return np.diff(self.offsets)
 
+    def columns(self) -> list[npt.NDArray[Any]]:
+        """All arrays that there are, offsets first."""
+        columns = (self.offsets, self.items, *(getattr(self, name) for name in _BESIDE))
+        return [column for column in columns if column is not None]
+
     def take(self, users: npt.NDArray[np.integer]) -> "Sequences":
         """The histories of `users`, in their order."""
         lengths = self.lengths[users]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
-        return Sequences(offsets, self.items[places])
+        return self._at(offsets, np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths))
 
     def without_last(self, n_events: int) -> "Sequences":
         """The same users without their newest `n_events` events; shorter histories become empty."""
         kept = np.maximum(self.lengths - n_events, 0)
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1] - offsets[:-1], kept)
-        return Sequences(offsets, self.items[places])
+        return self._at(offsets, np.arange(offsets[-1]) + np.repeat(self.offsets[:-1] - offsets[:-1], kept))
+
+    def gaps_ms(self) -> npt.NDArray[np.int64] | None:
+        """Milliseconds since the event before in the same history, (n_events,) int64, -1 for none; None without times.
+
+        Never below 0 otherwise: an event that came late follows its neighbour at once.
+        """
+        if self.times_ms is None:
+            return None
+        gaps = np.maximum(np.diff(self.times_ms, prepend=0), 0)
+        gaps[self.offsets[:-1][self.lengths > 0]] = UNKNOWN_GAP_MS
+        return gaps
+
+    def _at(self, offsets: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> "Sequences":
+        """Histories at `offsets` of the events at `places`."""
+        columns = {name: getattr(self, name) for name in _BESIDE}
+        kept = {name: column[places] for name, column in columns.items() if column is not None}
+        return Sequences(offsets, self.items[places], **kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +165,13 @@ def pad(
 
 def training_batches(
     sequences: Sequences, max_length: int, batch_events: int, rng: np.random.Generator
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """One epoch: pairs (inputs, targets), both (n_rows, longest) int64 padded alike; freshly cut and shuffled."""
+) -> Iterator[npt.NDArray[np.int64]]:
+    """One epoch: the events read, (n_rows, longest) int64 each, as places in `sequences.items`; cut and shuffled anew.
+
+    The target of the event at place p is the one at p + 1. PADDING fills up on the right.
+    """
     windows = cut_windows(sequences, max_length, rng)
     for batch in plan_batches(windows.lengths, batch_events, rng):
         starts, lengths = windows.starts[batch], windows.lengths[batch]
-        yield pad(sequences.items, starts, lengths), pad(sequences.items, starts + 1, lengths)
+        places = np.arange(int(lengths.max(initial=0)))
+        yield np.where(places < lengths[:, None], starts[:, None] + places, PADDING)

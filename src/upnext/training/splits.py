@@ -45,7 +45,8 @@ class Cases:
 
     `users` (n_cases,) int32; `histories`: one per *case*, every interaction the model may see, oldest first, possibly
     none; `now_ms` (n_cases,) int64, when the question is asked; `targets` (n_cases,) int32, the item rows to be found.
-    `drop_seen`: items of the history are not wanted in the answer.
+    `drop_seen`: items of the history are not wanted in the answer. `events` (n_cases,) int64: sequence numbers of the
+    events to be foretold, None where nobody needs them.
     """
 
     users: npt.NDArray[np.int32]
@@ -53,6 +54,7 @@ class Cases:
     now_ms: npt.NDArray[np.int64]
     targets: npt.NDArray[np.int32]
     drop_seen: bool = True
+    events: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -60,11 +62,15 @@ class Cases:
     def take(self, which: Mask | Indices | slice) -> "Cases":
         """The chosen cases, in the order of `which`."""
         chosen = np.arange(len(self))[which]
-        lengths = self.histories.lengths[chosen]
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        places = np.arange(offsets[-1]) + np.repeat(self.histories.offsets[chosen] - offsets[:-1], lengths)
-        histories = Sequences(offsets, self.histories.items[places])
-        return Cases(self.users[chosen], histories, self.now_ms[chosen], self.targets[chosen], self.drop_seen)
+        events = None if self.events is None else self.events[chosen]
+        return Cases(
+            self.users[chosen], self.histories.take(chosen), self.now_ms[chosen], self.targets[chosen], self.drop_seen,
+            events,
+        )  # fmt: skip
+
+    def numbers(self) -> Indices:
+        """`events`, or the places of the cases where they have none."""
+        return np.arange(len(self)) if self.events is None else self.events
 
     def new_targets_only(self) -> "Cases":
         """The cases whose target is not in their own history; with seen items dropped the others have no answer."""
@@ -138,13 +144,18 @@ def cases_at(columns: EventColumns, events: Indices, *, drop_seen: bool = True) 
     lengths = place_of[events] - starts[users]
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     places = np.arange(offsets[-1]) + np.repeat(starts[users] - offsets[:-1], lengths)
-    histories = Sequences(offsets, columns.item[order[places]].astype(np.int32))
+    seen = order[places]
+    histories = Sequences(
+        offsets, columns.item[seen].astype(np.int32), columns.action[seen], columns.timestamp_ms[seen],
+        columns.value[seen],
+    )  # fmt: skip
     return Cases(
         users.astype(np.int32),
         histories,
         columns.timestamp_ms[events],
         columns.item[events].astype(np.int32),
         drop_seen,
+        columns.seq[events],
     )
 
 

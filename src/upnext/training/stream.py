@@ -9,7 +9,8 @@ import numpy.typing as npt
 from upnext.domain.event import Event
 from upnext.errors import TrainingError
 from upnext.ingest.columns import EventColumns
-from upnext.training.metrics import hit_rate, mrr, places_in_rows
+from upnext.training.evaluate import Answered
+from upnext.training.metrics import places_in_rows
 from upnext.training.splits import Mask, interactions
 
 Progress = Callable[[int, int, str], None]
@@ -44,8 +45,8 @@ def replay(
     *,
     k: int = 20,
     progress: Progress | None = None,
-) -> dict[str, dict[str, float]]:
-    """Recall@k and MRR@k of each system by name, with `n`, the number of clicks foretold.
+) -> Answered:
+    """Recall@k and MRR@k of each system: where it put each of the clicks foretold.
 
     Every interaction of the log is revealed in the order of `columns`, those before `cut_ms` at once by `warm`. From
     `cut_ms` on, before each interaction of a session in `sampled` (n_events,) bool but the session's first, each
@@ -74,9 +75,12 @@ def replay(
             system.observe(i)
         if progress is not None and (done % PROGRESS_EVERY == 0 or done == len(late) - 1):
             progress(done + 1, len(late), f"{n} asked")
-    targets = columns.item[np.flatnonzero(asked)]
+    events = np.flatnonzero(asked)
+    targets = columns.item[events]
     places = {name: places_in_rows(ranked, targets) for name, ranked in rows.items()}
-    return {name: {f"recall@{k}": hit_rate(p, k), f"mrr@{k}": mrr(p, k), "n": n} for name, p in places.items()}
+    n_before = _earlier_of_user(columns, chosen)[events]
+    figures = (f"recall@{k}", f"mrr@{k}")
+    return Answered(columns.seq[events], columns.user[events], n_before, targets, figures, places)
 
 
 def sessions_ending_in(scan: Iterable[tuple[int, Event]], columns: EventColumns, ending: str) -> Mask:
@@ -96,3 +100,14 @@ def _continues_session(columns: EventColumns, chosen: Mask) -> Mask:
     continues = np.zeros(len(chosen), dtype=bool)
     continues[order[1:]] = columns.session[order[1:]] == columns.session[order[:-1]]
     return continues
+
+
+def _earlier_of_user(columns: EventColumns, chosen: Mask) -> npt.NDArray[np.int64]:
+    """How many chosen events of the same user come before each, (n_events,) int64; 0 for the others."""
+    events = np.flatnonzero(chosen)
+    order = events[np.argsort(columns.user[events], kind="stable")]
+    users = columns.user[order]
+    begins = np.searchsorted(users, users, side="left")
+    earlier = np.zeros(len(chosen), dtype=np.int64)
+    earlier[order] = np.arange(len(order)) - begins
+    return earlier

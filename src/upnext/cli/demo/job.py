@@ -58,10 +58,8 @@ def learn(home: Path, data: Path, settings: Settings, train: TrainSettings, seed
         Releases(home).activate(release.id)
         with steps.step("evaluation") as progress:
             subject = open_subject(Releases(home).open_active(), opened.records, opened.event_log, settings)
-            figures = evaluate_split(subject, "leave-one-out", settings, seed, progress)
-    evaluation = EvaluationReport(
-        dataset=data.name, split="leave-one-out", seed=seed, release=release.id, systems=figures
-    )
+            measured = evaluate_split(subject, "leave-one-out", settings, seed, progress)
+    evaluation = EvaluationReport.of(measured, dataset=data.name, split="leave-one-out", seed=seed, release=release.id)
     users = _latest_users(subject.world.columns)
     console.print(f"release [bold]{release.id}[/bold] in {home / 'releases'}")
     return Learnt(users, subject.live.funnel.catalog.genres, as_table(evaluation))

@@ -8,11 +8,12 @@ import numpy.typing as npt
 from upnext.cli.pipeline.encoders import histories_of
 from upnext.cli.pipeline.world import World
 from upnext.clock import Deadline, SystemClock
-from upnext.domain.event import ACTION_CODE
+from upnext.domain.event import ACTION_CODE, HINTS, INTERACTIONS
 from upnext.errors import StoreError
 from upnext.models.session_encoder import SessionEncoder
 from upnext.models.two_tower import TwoTower
 from upnext.settings import StateSettings
+from upnext.state.step_input import weight_of
 from upnext.state.user_state import UserState, UserVectors, remember_encoders, state_key, vectors_key
 from upnext.store.interface import Store, Values
 from upnext.training.splits import Mask, interactions
@@ -30,21 +31,29 @@ def backfill(
     settings: StateSettings,
     generation: int,
     progress: Callable[[int, int, str], None],
+    only: npt.NDArray[np.int32] | None = None,
 ) -> int:
     """State and vectors of every user of the world; how many users. `generation`: that of the session consumer.
 
+    `only`: users whose state or vectors are not what the store has; None for all.
+
     A state that the store holds already and that has applied an event after the world's last stays, with its vectors
-    made anew when they are next needed: an event that came meanwhile is never undone.
+    made anew when they are next needed: an event that came meanwhile is never undone. Session vectors are those of the
+    interactions alone, without the hints among them. Where the settings let some interactions be less than a whole step
+    there are none, and they are made of the recent interactions when they are first read.
     """
     deadline = Deadline.never(SystemClock())
     chosen = interactions(world.columns)
     remember_encoders(store, encoders, deadline)
     histories = histories_of(world, chosen)
     states = _States(world, chosen, settings, generation)
-    for begin in range(0, world.n_users, _USERS_AT_ONCE):
-        users = np.arange(begin, min(begin + _USERS_AT_ONCE, world.n_users), dtype=np.int32)
+    whole = all(weight_of(action, settings) == 1.0 for action in INTERACTIONS)
+    nothing = np.empty((_USERS_AT_ONCE, 0), np.float32)
+    everybody = np.arange(world.n_users, dtype=np.int32) if only is None else only
+    for begin in range(0, len(everybody), _USERS_AT_ONCE):
+        users = everybody[begin : begin + _USERS_AT_ONCE]
         some = histories.take(users)
-        session_vectors, hidden = session.encode(some)
+        session_vectors, hidden = session.encode(some) if whole else (nothing, nothing)
         user_vectors = two_tower.user_vectors(some, users)
         subjects = [world.columns.users[user] for user in users]
         groups = [[state_key(subject), vectors_key(encoders, subject)] for subject in subjects]
@@ -52,7 +61,11 @@ def backfill(
             (
                 state := states.of(int(user)),
                 UserVectors(
-                    state.state_version, session_vectors[at], user_vectors[at], hidden[at], state.n_interactions
+                    state.state_version if whole else 0,
+                    session_vectors[at],
+                    user_vectors[at],
+                    hidden[at],
+                    state.n_interactions,
                 ),
             )
             for at, user in enumerate(users)
@@ -65,8 +78,8 @@ def backfill(
             return [state.pack(), vectors.pack()]
 
         store.update(groups, change, deadline)
-        progress(int(users[-1]) + 1, world.n_users, "users")
-    return world.n_users
+        progress(begin + len(users), len(everybody), "users")
+    return len(everybody)
 
 
 def _applied_sequence(raw: bytes | None, generation: int) -> int:
@@ -91,6 +104,9 @@ class _States:
         self._all = _Grouped(world.columns.user, np.ones(len(chosen), np.bool_), world.n_users)
         disliked = (world.columns.action == ACTION_CODE["dislike"]) & (world.columns.item >= 0)
         self._seen = _Grouped(world.columns.user, chosen | disliked, world.n_users)
+        hints = [ACTION_CODE[action] for action in HINTS if weight_of(action, settings)]
+        moves = world.columns.user[chosen | np.isin(world.columns.action, hints)]
+        self._n_moves = np.bincount(moves, minlength=world.n_users)
 
     def of(self, user: int) -> UserState:
         columns, events, every = self._columns, self._chosen.of(user), self._all.of(user)
@@ -108,6 +124,8 @@ class _States:
             seen=np.unique(self._keys[columns.item[self._seen.of(user)]][-self._settings.seen_items :]),
             applied_sequence=self._log_sequence,
             generation=self._generation,
+            recent_values=columns.value[recent],
+            n_moves=int(self._n_moves[user]),
         )
 
 

@@ -1,34 +1,44 @@
-"""Step three: the trained ranker as int8 graphs over a folded item table, and the proof that they agree with it."""
+"""Step three: the trained ranker pruned and quantized as far as it bears, and the proof that its graphs agree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from upnext.cli.pipeline.impression_lists import with_impressions
 from upnext.cli.pipeline.plan import TrainSettings
-from upnext.compress.parity import GraphParity, check_parity, parity_report
-from upnext.compress.ranker import ExportedRanker, export_ranker
+from upnext.compress.choose import choose
+from upnext.compress.kept import KeptRanker
+from upnext.compress.parity import GraphParity, check_parity
+from upnext.compress.served import ServedRanker, served_parity, served_ranker
+from upnext.compress.sweep import CompressSettings, SweepRow, sweep
+from upnext.compress.widths import pruned_models, quantize_widths
 from upnext.features.spec import CROSS
 from upnext.funnel.ranking.ranker import GraphRanker
+from upnext.models.ranker_dnn import RankerDnn
 from upnext.models.ranker_lists import RankerLists
 from upnext.release.onnx_session import open_session
 from upnext.training.ranker_loop import train_ranker
 
+Progress = Callable[[int, int, str], None]
+
 
 @dataclass(frozen=True)
 class CompressedRanker:
-    """What a release takes of a ranker."""
+    """What a release takes of a ranker: the graphs, how true they are, and what else was tried."""
 
-    exported: ExportedRanker
+    served: ServedRanker
     parity: list[GraphParity]
+    rows: list[SweepRow]
     default_exit: str
+    models: Mapping[float, RankerDnn]  # what the graphs were made of, by share of neurons, the whole one first
 
     def opened(self, chunk: int) -> GraphRanker:
-        """The int8 graphs, ready to score, without a release."""
-        graphs = {exit_name(depth): open_session(graph) for depth, graph in sorted(self.exported.int8_graphs.items())}
-        return GraphRanker(graphs, self.exported.items.table, default_exit=self.default_exit, chunk=chunk)
+        """The graphs, ready to score, without a release."""
+        graphs = {exit_name(depth): open_session(graph) for depth, graph in sorted(self.served.graphs.items())}
+        return GraphRanker(graphs, self.served.items.table, default_exit=self.default_exit, chunk=chunk)
 
 
 def exit_name(depth: int) -> str:
@@ -37,24 +47,81 @@ def exit_name(depth: int) -> str:
 
 
 def train_and_compress(
-    lists: RankerLists, settings: TrainSettings, checkpoint: Path, seed: int, progress: Callable[[int, int, str], None]
-) -> CompressedRanker:
-    """Trains the ranker, exports every exit in both precisions, compares. Raises `ParityError` when they disagree."""
+    lists: RankerLists, settings: TrainSettings, checkpoint: Path, seed: int, progress: Progress,
+    impressions: RankerLists | None = None,
+) -> CompressedRanker:  # fmt: skip
+    """Trains the ranker, then `compress_ranker` on lists kept back from it. Raises `ParityError` as that does."""
+    if settings.compress.keep_lists:
+        parts = {name: getattr(lists, name) for name in lists.__slots__}
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(checkpoint.parent / "lists.npz", **{name: part for name, part in parts.items() if part is not None})
     order = np.random.default_rng(seed).permutation(len(lists))
     n_parity = min(settings.lists.parity, len(lists) // 5)
     learning, kept_back = lists.take(order[n_parity:]), lists.take(order[:n_parity])
+    learning = with_impressions(learning, impressions, settings.lists.impression_weight)
     config = settings.ranker
     if config.prior_column is None:  # before any training it orders as the session encoder does
         config = msgspec.structs.replace(config, prior_column=CROSS.index("session_score"))
     model = train_ranker(learning, config, seed=seed, checkpoint=checkpoint, progress=progress)
-    exported = export_ranker(model, learning)
-    parity = parity_report(model, exported, kept_back)
+    return compress_ranker(model, learning, kept_back, settings, seed, progress)
+
+
+def compress_ranker(
+    model: RankerDnn,
+    learning: RankerLists,
+    kept_back: RankerLists,
+    settings: TrainSettings,
+    seed: int,
+    progress: Progress,
+) -> CompressedRanker:
+    """Tries widths and precisions on `kept_back`, takes the fastest that are good enough, and compares those again.
+
+    Raises `ParityError` when a graph that would be served does not rank like the ranker it was made of.
+    """
+    tried = _affordable(settings.compress, len(kept_back))
+    some = learning.take(np.random.default_rng([seed, 4]).permutation(len(learning))[: tried.fine_tune_lists])
+    models = pruned_models(
+        model, tried.widths, some, epochs=tried.fine_tune_epochs, seed=seed,
+        progress=lambda remark: progress(0, 1, remark),
+    )  # fmt: skip
+    widths = quantize_widths(models, learning)
+    rows = sweep(
+        widths, tried.precisions, tried.candidates, kept_back, lambda done, total: progress(done, total, "graphs tried")
+    )
+    choices = choose(
+        rows, within=tried.within, shallow_within=tried.shallow_within,
+        min_rank_agreement=settings.parity.min_rank_agreement,
+    )  # fmt: skip
+    served = served_ranker(widths, choices, kept_back)
+    parity = served_parity(served, widths, kept_back)
     check_parity(parity, settings.parity)
-    return CompressedRanker(exported, parity, _best_exit(parity))
+    kept = {share: models[share] for share in (1.0, *sorted({row.width for row in choices.values()} - {1.0}))}
+    return CompressedRanker(served, parity, rows, _default_exit(choices, rows, tried.within), kept)
 
 
-def _best_exit(parity: list[GraphParity]) -> str:
-    """The shallowest int8 exit whose NDCG@10 is within 0.5 % of the best one's."""
-    quantized = sorted((each for each in parity if each.precision == "int8"), key=lambda each: each.exit_depth)
-    best = max(each.ndcg_graph for each in quantized)
-    return exit_name(next(each.exit_depth for each in quantized if each.ndcg_graph >= 0.995 * best))
+def recompress(
+    kept: KeptRanker, learning: RankerLists, kept_back: RankerLists, settings: TrainSettings
+) -> CompressedRanker:
+    """The graphs of models that were trained further, in the widths and precisions chosen before.
+
+    Calibrated on `learning`, compared on `kept_back`. Raises `ParityError` as `compress_ranker`.
+    """
+    widths = quantize_widths(dict(kept.models), learning)
+    served = served_ranker(widths, kept.choices, kept_back)
+    parity = served_parity(served, widths, kept_back)
+    check_parity(parity, settings.parity)
+    return CompressedRanker(served, parity, list(kept.choices.values()), kept.default_exit, kept.models)
+
+
+def _affordable(settings: CompressSettings, n_lists: int) -> CompressSettings:
+    """The settings, or those that try nothing but the whole ranker in int8."""
+    if settings.sweep and n_lists >= settings.fewest_lists:
+        return settings
+    return msgspec.structs.replace(settings, widths=(1.0,), precisions=("int8",), candidates=settings.candidates[:1])
+
+
+def _default_exit(choices: dict[int, SweepRow], rows: list[SweepRow], within: float) -> str:
+    """The shallowest exit whose NDCG@10 is within that share of the best of all that was tried, else the best one."""
+    best = max(row.ndcg for row in rows)
+    good = [depth for depth, row in sorted(choices.items()) if row.ndcg >= (1 - within) * best]
+    return exit_name(good[0] if good else max(choices, key=lambda depth: choices[depth].ndcg))

@@ -1,6 +1,6 @@
 """A release evaluated on what it was trained without: its own parts, the funnel that serves, and the baselines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upnext.catalog.catalog import Catalog
-from upnext.cli.pipeline.encoders import load_two_tower
+from upnext.cli.pipeline.encoders import load_two_tower, tower_names
 from upnext.cli.pipeline.plan import SplitName, check_held_out, split_of
 from upnext.cli.pipeline.rehearsal import crowd_of, histories_at
 from upnext.cli.pipeline.systems import RankOne, ReplayStream, funnel_systems, session_system
@@ -28,9 +28,11 @@ from upnext.models.two_tower import TwoTower, TwoTowerConfig
 from upnext.release.release import Release
 from upnext.settings import Settings
 from upnext.training.baselines import all_baselines
-from upnext.training.evaluate import Figures, evaluate
+from upnext.training.evaluate import Answered, System, ask
+from upnext.training.measured import Measured, measure
+from upnext.training.session_knn import VmisKnn
 from upnext.training.session_loop import load_session
-from upnext.training.splits import Mask, cases_at, interactions
+from upnext.training.splits import Mask, Split, cases_at, interactions
 from upnext.training.stream import StreamSystem, sessions_ending_in
 from upnext.training.stream import replay as replay_stream
 from upnext.training.stream_counts import Popular60Min, StreamCovisit
@@ -51,52 +53,71 @@ class Subject:
 
 def open_subject(release: Release, records: Records, event_log: EventLog, settings: Settings) -> Subject:
     """Opens a release for evaluation over the log in `event_log`, in the release's own rows."""
-    live = open_live(release, settings, SystemClock(), spare_rows=False)
     facts = release.json("facts")
+    if facts.get("session_step") == "own graph":
+        raise TrainingError(
+            f"release {release.id} has a session step of somebody's own, and no encoder to read whole histories like "
+            f"it; evaluate {release.manifest.parent}, onto which it was grafted"
+        )
+    live = open_live(release, settings, SystemClock(), spare_rows=False)
     world = load_world(event_log, records, until_sequence=facts["log_sequence"])
     world = _in_rows_of(world, live.funnel.catalog)
     session = load_session(release.path("encoder.session"))
     content = live.funnel.vectors.content
     config = msgspec.convert(facts["two_tower"], TwoTowerConfig)
     two_tower = load_two_tower(
-        release.path("encoder.two_tower"), tower_inputs(world.items, world.users, content), config
+        release.path("encoder.two_tower"),
+        tower_inputs(world.items, world.users, content, tower_names(release)),
+        config,
     )
     return Subject(world, live, session, two_tower, facts)
 
 
-def evaluate_split(
-    subject: Subject, name: SplitName, settings: Settings, seed: int, progress: Progress
-) -> dict[str, Figures]:
+def evaluate_split(subject: Subject, name: SplitName, settings: Settings, seed: int, progress: Progress) -> Measured:
     """Figures of every system on a split by users. Raises `TrainingError` when the release may know the answers."""
-    check_held_out(subject.facts, name)
-    world = subject.world
-    split = split_of(world.columns, name, hold_out=True, cut_ms=_cut_ms(subject))
-    visible: Mask = split.train | split.ranker
+    visible = _split_of(subject, name)[1]
+    answered = answer_split(subject, name, settings, progress, all_baselines(subject.world.columns, visible, seed=seed))
+    return measure(answered, _item_counts(subject.world, visible), seed=seed)
+
+
+def answer_split(
+    subject: Subject, name: SplitName, settings: Settings, progress: Progress, baselines: Sequence[System] = ()
+) -> Answered:
+    """Where the baselines and every part of the release put the right item of each case. Raises as `evaluate_split`."""
+    world, (split, visible) = subject.world, _split_of(subject, name)
     cases = cases_at(world.columns, split.case_events, drop_seen=settings.reranking.drop_seen)
-    replay = _replay(subject, visible, np.unique(split.case_users), settings)
-    systems = [
-        *all_baselines(world.columns, visible, seed=seed),
-        session_system(subject.session, subject.live.funnel.vectors),
-        *funnel_systems(replay),
-    ]
-    return evaluate(systems, cases, world.catalog.n_items, progress=progress)
+    replay = replay_of(subject, visible, np.unique(split.case_users), settings)
+    systems = [*baselines, session_system(subject.session, subject.live.funnel.vectors), *funnel_systems(replay)]
+    return ask(systems, cases, world.catalog.n_items, progress=progress)
 
 
 def evaluate_stream(
-    subject: Subject, event_log: EventLog, settings: Settings, ending: str, progress: Progress
-) -> dict[str, Figures]:
+    subject: Subject, event_log: EventLog, settings: Settings, ending: str, seed: int, progress: Progress
+) -> Measured:
     """Click by click over all that was held out, for sessions whose id ends in `ending`.
 
     Raises `TrainingError` when the release was trained on that period.
     """
+    columns = subject.world.columns
+    counters: list[StreamSystem] = [Popular60Min(columns), StreamCovisit(columns), VmisKnn(columns)]
+    answered = answer_stream(subject, event_log, settings, ending, progress, counters)
+    before = interactions(columns) & (columns.timestamp_ms < cut_ms_of(subject))
+    return measure(answered, _item_counts(subject.world, before), seed=seed)
+
+
+def answer_stream(
+    subject: Subject, event_log: EventLog, settings: Settings, ending: str, progress: Progress,
+    counters: Sequence[StreamSystem] = (),
+) -> Answered:  # fmt: skip
+    """Where the counters and every stage of the funnel put each click. Raises as `evaluate_stream`."""
     check_held_out(subject.facts, "time")
     world = subject.world
     columns, chosen = world.columns, interactions(world.columns)
-    cut_ms = _cut_ms(subject)
+    cut_ms = cut_ms_of(subject)
     sampled = sessions_ending_in(event_log.scan(), columns, ending)
     late = chosen & (columns.timestamp_ms >= cut_ms)
-    tracked = np.isin(columns.user, np.unique(columns.user[late & sampled]))
     users = np.unique(columns.user[late & sampled]).astype(np.int32)
+    tracked = np.isin(columns.user, users)
     before: Mask = chosen & ~late
     stages: list[tuple[str, Callable[[Replay], RankOne]]] = [
         ("retrieval", lambda replay: replay.retrieved),
@@ -105,21 +126,46 @@ def evaluate_stream(
     ]
     streams = []
     for name, stage in stages:
-        replay = _replay(subject, before, users, settings)  # a world each: every one is moved by its own replay
+        replay = replay_of(subject, before, users, settings)  # a world each: every one is moved by its own replay
         streams.append(ReplayStream(name, columns, replay, stage(replay), tracked))
-    systems: list[StreamSystem] = [Popular60Min(columns), StreamCovisit(columns), *streams]
-    return replay_stream(columns, cut_ms, sampled, systems, progress=progress)
+    return replay_stream(columns, cut_ms, sampled, [*counters, *streams], progress=progress)
 
 
-def _cut_ms(subject: Subject) -> int:
+def _split_of(subject: Subject, name: SplitName) -> tuple[Split, Mask]:
+    """The split that the release was trained for, and all of it that the release may know."""
+    check_held_out(subject.facts, name)
+    split = split_of(subject.world.columns, name, hold_out=True, cut_ms=cut_ms_of(subject))
+    return split, split.train | split.ranker
+
+
+def _item_counts(world: World, mask: Mask) -> npt.NDArray[np.int64]:
+    """Events of `mask` about each item, (n_items,)."""
+    return np.bincount(world.columns.item[mask], minlength=world.catalog.n_items)
+
+
+def cut_ms_of(subject: Subject) -> int:
+    """Where a split by time cuts the log for this release."""
     return msgspec.convert(subject.facts["cut_ms"], int)
 
 
-def _replay(subject: Subject, visible: Mask, users: npt.NDArray[np.int32], settings: Settings) -> Replay:
-    """A replay of the release's funnel whose world ends with the events of `visible`."""
+def replay_of(
+    subject: Subject, visible: Mask, users: npt.NDArray[np.int32], settings: Settings,
+    shadow_interactions: int | None = None,
+) -> Replay:  # fmt: skip
+    """A replay of the release's funnel whose world ends with the events of `visible`.
+
+    `shadow_interactions` takes the place of the setting of that name.
+    """
     live, crowd = subject.live, crowd_of(subject.world, visible, settings)
     parts = live.funnel
-    funnel = Funnel(parts.catalog, parts.vectors, parts.indexes, crowd, parts.ranker, settings, SystemClock())
+    chosen = parts.assembler.chosen
+    retrieval = parts.settings.retrieval  # with the weights it has learnt
+    if shadow_interactions is not None:
+        retrieval = msgspec.structs.replace(retrieval, shadow_interactions=shadow_interactions)
+    settings = msgspec.structs.replace(settings, retrieval=retrieval)
+    funnel = Funnel(
+        parts.catalog, parts.vectors, parts.indexes, crowd, parts.ranker, settings, SystemClock(), chosen=chosen
+    )
     replay = Replay(funnel, live.stepper, subject.world.visitors, settings.state)
     replay.begin(histories_at(subject.world, visible, users.astype(np.int32), subject.session, subject.two_tower))
     return replay

@@ -8,6 +8,7 @@ from upnext.cli.pipeline.world import World
 from upnext.clock import SystemClock
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.session_stepper import GraphStepper
+from upnext.features.spec import Chosen
 from upnext.funnel.funnel import Funnel
 from upnext.funnel.ranking.ranker import Ranker
 from upnext.funnel.replay import Histories, Replay
@@ -54,7 +55,8 @@ def rehearse(
     ranker: Ranker | None,
     stepper: GraphStepper | None,
     settings: Settings,
+    chosen: Chosen | None = None,
 ) -> Replay:
-    """A replay over these parts."""
-    funnel = Funnel(world.catalog, vectors, indexes, crowd, ranker, settings, SystemClock())
+    """A replay over these parts; `chosen`: the engineered inputs of the ranker."""
+    funnel = Funnel(world.catalog, vectors, indexes, crowd, ranker, settings, SystemClock(), chosen=chosen)
     return Replay(funnel, stepper, world.visitors, settings.state)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -9,17 +10,26 @@ import msgspec
 import numpy as np
 
 from upnext.cli.pipeline.backfill import backfill
+from upnext.cli.pipeline.calibration import calibrated
 from upnext.cli.pipeline.compression import CompressedRanker, train_and_compress
-from upnext.cli.pipeline.encoders import Encoders, train_encoders
+from upnext.cli.pipeline.encoders import Encoders, histories_of, train_encoders
+from upnext.cli.pipeline.impression_lists import usable_impressions, with_impressions
 from upnext.cli.pipeline.indexes import TunedIndexes, build_indexes
 from upnext.cli.pipeline.lists import ranker_lists
+from upnext.cli.pipeline.merge import learn_merge
 from upnext.cli.pipeline.plan import SplitName, TrainSettings, split_of
+from upnext.cli.pipeline.ranker_labels import may_be_known
 from upnext.cli.pipeline.rehearsal import crowd_of, histories_at, rehearse
+from upnext.cli.pipeline.selection import Listed, chosen_lists
+from upnext.cli.pipeline.trees import GrownTrees, grow_trees
 from upnext.cli.pipeline.world import World, load_world
 from upnext.cli.pipeline.write import ReleaseFacts, write_release
 from upnext.clock import SystemClock
-from upnext.compress.step import check_session_step, session_step_graph
+from upnext.compress.step_choice import choose_step
 from upnext.features.session_stepper import GraphStepper
+from upnext.features.spec import Chosen
+from upnext.funnel.retrieval.neighbours import Neighbours
+from upnext.funnel.retrieval.weights import with_learnt_weights
 from upnext.ingest.log_interface import EventLog
 from upnext.ingest.records import Records
 from upnext.models.ranker_lists import RankerLists
@@ -29,6 +39,8 @@ from upnext.settings import Settings
 from upnext.state.session_consumer import session_consumer
 from upnext.store.interface import Store
 from upnext.training.checkpoint import digest_of
+from upnext.training.feature_report import FeatureReport
+from upnext.training.merge_weights import MergeWeights
 from upnext.training.splits import Split, interactions
 
 
@@ -65,13 +77,18 @@ class TrainingRun:
         split = split_of(world.columns, split_name, hold_out=hold_out, cut_ms=cut_ms)
         folder = self._folder(world, split)
         encoders = train_encoders(world, split.train, self._train, folder, self._seed, self._steps.step)
-        step_graph = session_step_graph(encoders.session)
-        check_session_step(step_graph, encoders.session, seed=self._seed)
-        stepper = self._stepper(world, encoders, step_graph)
+        with self._steps.step("session step"):
+            step = choose_step(encoders.session, histories_of(world, split.train), self._train.step, seed=self._seed)
+        stepper = self._stepper(world, encoders, step.graph)
         tuned = self._indexes(world, split, encoders)
-        ranker, retrieved_share = self._ranker(world, split, encoders, tuned, stepper, folder)
+        merge = self._merge(world, split, encoders, tuned, stepper)
+        self._settings = with_learnt_weights(self._settings, merge.weights if merge else None)  # as will be served
+        listed, features = self._lists(world, split, encoders, tuned, stepper)
+        ranker = self._ranker(listed, self._impressions(world, listed, stepper.encoders), folder)
+        with self._steps.step("calibration"):
+            opened = ranker.opened(self._settings.ranking.chunk)
+            calibration = calibrated(opened, listed.lists, self._train, self._seed)
         everything = crowd_of(world, interactions(world.columns), self._settings)
-        rehearsal = rehearse(world, encoders.vectors, tuned.indexes, everything, None, stepper, self._settings)
         facts = ReleaseFacts(
             encoders=stepper.encoders,
             dataset=dataset,
@@ -80,15 +97,16 @@ class TrainingRun:
             cut_ms=int(world.columns.timestamp_ms[split.case_events].min()) if cut_ms is None else cut_ms,
             seed=self._seed,
             log_sequence=world.log_sequence,
-            retrieved_share=retrieved_share,
+            retrieved_share=listed.retrieved_share,
             two_tower=self._train.two_tower,
             records_revision=world.records_revision,
         )
         with self._steps.step("writing the release"):
             release = write_release(
                 self._home / "releases", SystemClock(), world=world, encoders=encoders, tuned=tuned, crowd=everything,
-                ranker=ranker, spec=rehearsal.funnel.assembler.spec, step_graph=step_graph,
-                facts=facts, spare_rows=self._settings.items.fresh_rows,
+                ranker=ranker, spec=listed.spec, step=step,
+                facts=facts, spare_rows=self._settings.items.fresh_rows, features=features,
+                merge=merge, calibration=calibration,
             )  # fmt: skip
         with self._steps.step("states and vectors of all users") as progress:
             self._backfill(world, facts.encoders, encoders, progress)
@@ -106,8 +124,10 @@ class TrainingRun:
 
     def _stepper(self, world: World, encoders: Encoders, graph: bytes) -> GraphStepper:
         assert encoders.vectors.session is not None
-        name = digest_of(graph, encoders.vectors.session.tobytes(), encoders.two_tower_file.read_bytes())[:16]
-        return GraphStepper(open_session(graph), encoders.vectors.session, world.catalog, name)
+        files = (encoders.session_file.read_bytes(), encoders.two_tower_file.read_bytes())
+        name = digest_of(graph, encoders.vectors.session.tobytes(), *files)[:16]
+        tables = encoders.session.input_tables()
+        return GraphStepper(open_session(graph), encoders.vectors.session, world.catalog, name, tables)
 
     def _indexes(self, world: World, split: Split, encoders: Encoders) -> TunedIndexes:
         users = np.unique(world.columns.user[split.train]).astype(np.int32)
@@ -117,34 +137,82 @@ class TrainingRun:
         ones = np.ones((len(some), 1), np.float32)
         queries = {"session": np.hstack([now.session_vectors, ones]), "user": now.user_vectors}
         with self._steps.step("indexes") as progress:
-            return build_indexes(encoders.vectors, queries, self._settings.retrieval, self._seed, progress)
+            kinds = self._train.index.kinds
+            tuned = build_indexes(encoders.vectors, queries, self._settings.retrieval, self._seed, progress, kinds)
+        if encoders.neighbours is None:
+            return tuned
+        listed = Neighbours(encoders.neighbours.rows, encoders.neighbours.weights, world.catalog.n_items)
+        return replace(tuned, indexes=replace(tuned.indexes, neighbours=listed))
 
-    def _ranker(
-        self, world: World, split: Split, encoders: Encoders, tuned: TunedIndexes, stepper: GraphStepper, folder: Path
-    ) -> tuple[CompressedRanker, float]:
+    def _merge(
+        self, world: World, split: Split, encoders: Encoders, tuned: TunedIndexes, stepper: GraphStepper
+    ) -> MergeWeights | None:
+        """What the sources should count for; None where that is not to be learnt."""
+        cases = self._train.merge.cases
+        if not cases or self._settings.retrieval.weights == "settings":
+            return None
+        users = np.unique(world.columns.user[split.ranker]).astype(np.int32)
         crowd = crowd_of(world, split.train, self._settings)
         replay = rehearse(world, encoders.vectors, tuned.indexes, crowd, None, stepper, self._settings)
-        users = np.unique(world.columns.user[split.ranker]).astype(np.int32)
         replay.begin(histories_at(world, split.train, users, encoders.session, encoders.two_tower))
-        with self._steps.step("ranker lists") as progress:
-            lists, retrieved_share = ranker_lists(
-                world, replay, split.ranker, self._train.lists.most, self._seed, progress
-            )
+        with self._steps.step("merge weights") as progress:
+            return learn_merge(world, replay, split.ranker, cases, self._seed, progress)
+
+    def _lists(
+        self, world: World, split: Split, encoders: Encoders, tuned: TunedIndexes, stepper: GraphStepper
+    ) -> tuple[Listed, FeatureReport | None]:
+        users = np.unique(world.columns.user[split.ranker]).astype(np.int32)
+        begin = histories_at(world, split.train, users, encoders.session, encoders.two_tower)
+        known = may_be_known(world.columns, split)
+
+        def make(chosen: Chosen, most: int, progress: Callable[[int, int, str], None]) -> Listed:
+            crowd = crowd_of(world, split.train, self._settings)
+            replay = rehearse(world, encoders.vectors, tuned.indexes, crowd, None, stepper, self._settings, chosen)
+            replay.begin(begin)
+            lists, share = ranker_lists(world, replay, split.ranker, known, most, self._seed, progress)
+            return Listed(lists, replay.funnel.assembler.spec, share)
+
+        return chosen_lists(make, self._train, self._seed, self._steps.step)
+
+    def _impressions(self, world: World, listed: Listed, encoders: str) -> RankerLists | None:
+        """The slates that were served with the very encoders of this run, where there are enough."""
+        settings = self._train.lists
+        if not settings.impressions:
+            return None
+        lists = usable_impressions(
+            self._home, world.catalog, listed.lists.item_inputs, listed.spec, encoders, SystemClock()
+        )
+        return lists if lists is not None and len(lists) >= settings.fewest_impressions else None
+
+    def _ranker(self, listed: Listed, impressions: RankerLists | None, folder: Path) -> CompressedRanker | GrownTrees:
+        lists, train = listed.lists, self._train
         with self._steps.step("ranker") as progress:
-            file = self._ranker_file(folder, lists)
-            return train_and_compress(lists, self._train, file, self._seed, progress), retrieved_share
+            if train.ranker.kind == "trees":
+                return grow_trees(lists, listed.spec, train, self._seed, progress, impressions)
+            file = self._ranker_file(folder, with_impressions(lists, impressions, train.lists.impression_weight))
+            return train_and_compress(lists, train, file, self._seed, progress, impressions)
 
     def _folder(self, world: World, split: Split) -> Path:
         """Where checkpoints are: the same events, split, encoder settings and seed find each other's."""
         columns = world.columns
-        parts = (columns.user, columns.item, columns.timestamp_ms, split.train, world.catalog.keys)
+        parts = (
+            columns.user,
+            columns.item,
+            columns.action,
+            columns.value,
+            columns.timestamp_ms,
+            split.train,
+            world.catalog.keys,
+        )
         settings = msgspec.json.encode([self._train.session, self._train.two_tower, self._train.content, self._seed])
         digest = digest_of(settings, *(np.ascontiguousarray(part).tobytes() for part in parts))
         return self._home / "training" / digest[:16]
 
     def _ranker_file(self, folder: Path, lists: RankerLists) -> Path:
         """The ranker's checkpoint, which belongs to its very lists and settings too."""
-        arrays = (lists.item_inputs, lists.user, lists.rows, lists.cross, lists.target)
+        arrays = (
+            lists.item_inputs, lists.user, lists.rows, lists.cross, lists.target, lists.labels(), lists.counts(),
+        )  # fmt: skip
         settings = msgspec.json.encode([self._train.ranker, self._train.lists, self._seed])
         digest = digest_of(settings, *(np.ascontiguousarray(array).data for array in arrays))
         return folder / f"ranker-{digest[:16]}.pt"

@@ -51,7 +51,7 @@ class ReplayStream:
         columns = self._columns
         self._replay.observe(
             int(columns.user[i]), int(columns.session[i]), int(columns.item[i]), int(columns.timestamp_ms[i]),
-            tracked=bool(self._tracked[i]),
+            action=int(columns.action[i]), value=float(columns.value[i]), tracked=bool(self._tracked[i]),
         )  # fmt: skip
 
     def rank(self, i: int, k: int) -> Rows:

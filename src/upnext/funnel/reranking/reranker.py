@@ -1,6 +1,7 @@
 """The last stage: whatever leaves, at whatever tier, has been through here. Arrays in, a slate out; never waits."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,18 @@ from upnext.settings import RerankingSettings
 
 Rows = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True, frozen=True)
+class Steps:
+    """What each rule leaves of a ranking, one after the other: rows, best first."""
+
+    ranked: Ranked  # before any rule
+    kept: Rows  # without what may not leave
+    filled: Rows  # topped up from the rankings below, where it would have been short
+    boosted: Rows  # fresh and promoted items moved up; cut to what matters to the slate
+    spaced: Rows  # items of one genre moved apart; cut to the slate
+    slate: Slate  # pins put first: what leaves
 
 
 class Reranker:
@@ -88,6 +101,20 @@ class Reranker:
         slate = Slate(kept.tier, kept.rows.take(order), kept.scores.take(order), kept.sources.take(order))
         return self._pin(slate, request, seen_rows) if len(self._pinned) else slate
 
+    def steps(
+        self, ranked: Ranked, request: SlateRequest, seen_rows: Rows, now_ms: int, below: Iterable[Ranked] = ()
+    ) -> Steps:
+        """What `slate` does, rule by rule, for whoever wants to know why. It ends in the same slate."""
+        kept = self._kept(ranked, request, seen_rows)
+        filled = kept if len(kept.rows) >= request.k else self._topped_up(kept, request, seen_rows, below)
+        reached = filled.rows[: self.reach(request.k)]
+        order = self._boosted(reached, now_ms)
+        boosted = reached if order is None else reached.take(order)
+        order = self._order(filled.rows, request.k, now_ms)
+        spaced = Slate(filled.tier, filled.rows.take(order), filled.scores.take(order), filled.sources.take(order))
+        slate = self._pin(spaced, request, seen_rows) if len(self._pinned) else spaced
+        return Steps(ranked, kept.rows, filled.rows, boosted, spaced.rows, slate)
+
     def _kept(self, ranked: Ranked, request: SlateRequest, seen_rows: Rows) -> Ranked:
         keep = self.keep(ranked.rows, request, seen_rows)
         if np.count_nonzero(keep) == len(keep):  # a third of what `all` takes
@@ -115,21 +142,25 @@ class Reranker:
 
     def _order(self, rows: Rows, k: int, now_ms: int) -> npt.NDArray[np.intp]:
         """(≤ k,) positions in `rows`, best first."""
-        settings, catalog = self._settings, self._catalog
+        settings = self._settings
         rows = rows[: self.reach(k)]
         reach = k + settings.genre_lookahead if settings.genre_gap else k  # as far down as spacing looks
-        order = None
-        if self._any_promoted or self._newest_ms > now_ms - settings.fresh_ms:
-            order = rules.boosted(
-                catalog.published_ms.take(rows), catalog.promoted.take(rows), now_ms, fresh_ms=settings.fresh_ms,
-                fresh_places=settings.fresh_places, promoted_places=settings.promoted_places,
-            )  # fmt: skip
+        order = self._boosted(rows, now_ms)
         if order is None:
             order = np.arange(len(rows))
         if settings.genre_gap == 0:
             return order[:k]
-        genres = catalog.genre.take(rows.take(order[:reach])).tolist()
+        genres = self._catalog.genre.take(rows.take(order[:reach])).tolist()
         return order.take(rules.spaced(genres, k, gap=settings.genre_gap, lookahead=settings.genre_lookahead))
+
+    def _boosted(self, rows: Rows, now_ms: int) -> rules.Order | None:
+        settings, catalog = self._settings, self._catalog
+        if not self._any_promoted and self._newest_ms <= now_ms - settings.fresh_ms:
+            return None
+        return rules.boosted(
+            catalog.published_ms.take(rows), catalog.promoted.take(rows), now_ms, fresh_ms=settings.fresh_ms,
+            fresh_places=settings.fresh_places, promoted_places=settings.promoted_places,
+        )  # fmt: skip
 
     def _pin(self, slate: Slate, request: SlateRequest, seen_rows: Rows) -> Slate:
         """Pins first. One that was not in the slate has no score and no source."""
@@ -138,5 +169,5 @@ class Reranker:
         rows = rules.with_pins(before, pins.tolist(), request.k)
         place = {row: at for at, row in enumerate(before)}
         at = np.array([place.get(row, -1) for row in rows], np.intp)  # -1: the zero at the end
-        scores, sources = np.append(slate.scores, np.float32(0)), np.append(slate.sources, np.uint8(0))
+        scores, sources = np.append(slate.scores, np.float32(0)), np.append(slate.sources, np.uint16(0))
         return Slate(slate.tier, np.array(rows, np.int32), scores[at], sources[at])

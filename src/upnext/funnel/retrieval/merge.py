@@ -22,7 +22,7 @@ class Candidates:
 
     rows: Rows
     scores: Floats
-    sources: npt.NDArray[np.uint8]
+    sources: npt.NDArray[np.uint16]
 
 
 class Merger(threading.local):
@@ -42,7 +42,7 @@ class Merger(threading.local):
         Ties go to the lower row, so equal inputs give equal lists.
         """
         if not found:
-            return Candidates(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.uint8))
+            return Candidates(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.uint16))
         pool = np.concatenate([rows for _, _, rows in found], dtype=np.intp)  # the type that indexing is fastest with
         gains = np.concatenate([self._gains_of(bit, weight, len(rows)) for bit, weight, rows in found])
         sums = self._sums
@@ -50,7 +50,7 @@ class Merger(threading.local):
             np.add.at(sums, pool, gains)  # every source has a bit of its own: adding is or-ing
             rows = _best_first(pool, sums.take(pool).real)[:cap]
             best = sums.take(rows)
-            return Candidates(rows.astype(np.int32), best.real.copy(), best.imag.astype(np.uint8))
+            return Candidates(rows.astype(np.int32), best.real.copy(), best.imag.astype(np.uint16))
         finally:
             sums[pool] = 0.0
 
@@ -58,10 +58,16 @@ class Merger(threading.local):
         gains = self._gains.get((bit, weight))
         if gains is None or len(gains) < n:
             gains = np.empty(2 * n, np.complex64)
-            gains.real = (1.0 / (_RANK_OFFSET + 1.0 + np.arange(2 * n))).astype(np.float32) * np.float32(weight)
+            gains.real = gains_of_ranks(2 * n) * np.float32(weight)
             gains.imag = bit
             self._gains[bit, weight] = gains
         return gains[:n]
+
+
+def gains_of_ranks(n: int) -> Floats:
+    """(n,) what each rank in a list, the best first, adds to the score of an item at weight 1."""
+    gains: Floats = (1.0 / (_RANK_OFFSET + 1.0 + np.arange(n))).astype(np.float32)
+    return gains
 
 
 def _best_first(rows: Places, scores: Floats) -> Places:

@@ -37,6 +37,8 @@ SOURCE_FUNCTIONS: dict[str, Callable[[Lookup, int], Rows]] = {
     "session_vector": sources.session_vector,
     "user_vector": sources.user_vector,
     "covisit": sources.covisit,
+    "session_knn": sources.session_knn,
+    "neighbours": sources.neighbours,
     "content": sources.content,
     "popular": sources.popular,
     "trending": sources.trending,
@@ -98,6 +100,23 @@ class Retrieval:
         At a lower `request.quality` sources are asked for less. `seen_rows` are those that `keep` will drop as seen: so
         many more are looked for. Sources not reached by the deadline, or failing, are noted in `answer`.
         """
+        found = self.found(view, signals, request, seen_rows, answer, deadline)
+        return self._kept(self.merged(found), keep)
+
+    def merged(self, found: list[tuple[int, float, Rows]]) -> Candidates:
+        """All that the sources `found`, best fused score first, before anything is left out."""
+        return self._merger.merge(found, _ALL)
+
+    def found(
+        self,
+        view: UserView,
+        signals: Signals,
+        request: SlateRequest,
+        seen_rows: Rows,
+        answer: Answer,
+        deadline: Deadline,
+    ) -> list[tuple[int, float, Rows]]:
+        """What each source has, before the merge: its bit, its weight, distinct rows best first."""
         look = self._lookup(view, signals, request, seen_rows)
         quality = request.quality
         found: list[tuple[int, float, Rows]] = []
@@ -115,7 +134,7 @@ class Retrieval:
                 continue
             if len(rows):
                 found.append((bit, weight, rows))
-        return self._kept(self._merger.merge(found, _ALL), keep)
+        return found
 
     def _lookup(self, view: UserView, signals: Signals, request: SlateRequest, seen_rows: Rows) -> Lookup:
         eligible, spare, fresh_rows = self._eligible_for(request, seen_rows)

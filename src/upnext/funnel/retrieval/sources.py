@@ -8,6 +8,7 @@ import numpy.typing as npt
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.signals import Signals
 from upnext.features.user_view import UserView
+from upnext.funnel.retrieval.neighbours import Neighbours
 from upnext.index.interface import Allowed, VectorIndex
 from upnext.state.crowd import Crowd
 
@@ -18,11 +19,12 @@ _NONE: Rows = np.empty(0, np.int32)
 
 @dataclass(frozen=True)
 class Indexes:
-    """The vector indexes of a release, one per space; None where the release has no such space."""
+    """The vector indexes of a release, one per space, and its lists of neighbours; None where it has none."""
 
     session: VectorIndex | None = None
     user: VectorIndex | None = None
     content: VectorIndex | None = None
+    neighbours: Neighbours | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,6 +72,18 @@ def session_vector(look: Lookup, n: int) -> Rows:
 def covisit(look: Lookup, n: int) -> Rows:
     """What others chose next after the user's latest items."""
     return _first(look.signals.covisit_rows, n, look)
+
+
+def session_knn(look: Lookup, n: int) -> Rows:
+    """What the newest sessions with the user's latest items held besides."""
+    return _first(look.signals.knn_rows, n, look)
+
+
+def neighbours(look: Lookup, n: int) -> Rows:
+    """Items like the user's latest, by the lists of a linear model."""
+    if look.indexes.neighbours is None or not len(look.view.recent_rows):
+        return _NONE
+    return _first(look.indexes.neighbours.of(look.view.recent_rows)[0], n, look)
 
 
 def content(look: Lookup, n: int) -> Rows:

@@ -13,9 +13,10 @@ from upnext.ingest.importers.open_bandit import OpenBandit
 from upnext.ingest.importers.source import Source
 from upnext.ingest.importers.synthetic import Synthetic
 from upnext.ingest.importers.table import Table
+from upnext.ingest.importers.user_items import UserItems, is_user_items
 
-_DATA_SETS: dict[str, type[MovieLens | Globo | OnlineRetail | OpenBandit]] = {
-    importer.format: importer for importer in (MovieLens, Globo, OnlineRetail, OpenBandit)
+_DATA_SETS: dict[str, type[MovieLens | Globo | OnlineRetail | OpenBandit | UserItems]] = {
+    importer.format: importer for importer in (MovieLens, Globo, OnlineRetail, OpenBandit, UserItems)
 }
 # `table` is any table of events, `items` a table of items without events, `synthetic` a world made up on the spot.
 FORMATS = (*_DATA_SETS, "table", "items", "synthetic")
@@ -39,7 +40,7 @@ def guess_format(path: Path) -> str:
             for column in _first_line(files, name).split(","):
                 if column in _TELLING_COLUMNS:
                     return _TELLING_COLUMNS[column]
-    return "table"
+    return UserItems.format if is_user_items(files) else "table"
 
 
 def open_source(

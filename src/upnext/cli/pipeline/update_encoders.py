@@ -1,0 +1,142 @@
+"""The encoders of a release with vectors for items that it had not met; all that it knew stays as it was.
+
+Neither the recurrence nor any known item's vector moves, so the states that are stored of users stay true, and the
+release that comes of it has the same encoders' name.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from upnext.cli.pipeline.encoders import Encoders, described, histories_of, user_table
+from upnext.cli.pipeline.plan import UpdateSettings
+from upnext.cli.pipeline.update_base import UpdateBase, extended_session, extended_two_tower
+from upnext.features.content_text import embed_text, words_of
+from upnext.features.item_vectors import ItemVectors
+from upnext.models.content import ContentModel
+from upnext.models.linear import NeighbourLists
+from upnext.models.session_encoder import SessionEncoder
+from upnext.models.two_tower import TwoTower
+from upnext.training.checkpoint import write_checkpoint
+from upnext.training.choices import session_choices, two_tower_choices
+from upnext.training.item_update import from_company, learn_rows
+from upnext.training.sequences import Sequences
+from upnext.training.splits import Mask
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+def updated_encoders(
+    base: UpdateBase, visible: Mask, teaching: Mask, settings: UpdateSettings, seed: int, folder: Path
+) -> Encoders:
+    """Learns the items first met in `teaching`, events among `visible`; checkpoints are written into `folder`."""
+    world, old = base.world, base.live.funnel.vectors
+    assert old.session is not None
+    assert old.user is not None
+    newest = np.flatnonzero(teaching)[-settings.most_events :]
+    taught = np.zeros(len(teaching), np.bool_)
+    taught[newest] = True
+    users = np.unique(world.columns.user[newest]).astype(np.int32)
+    histories = histories_of(world, visible, targets=taught[visible]).take(users)
+    met = np.unique(world.columns.item[newest]).astype(np.int64)
+    content = _content(base)
+    session, session_vectors = _session(base, histories, met, old.session, settings, seed)
+    vectors_of_content = None if content is None else content.vectors
+    model, inputs = extended_two_tower(base, vectors_of_content)
+    user_vectors = _two_tower(base, model, histories, users, met, old.user, described(inputs.side), settings, seed)
+    session_file, two_tower_file = folder / "session.pt", folder / "two_tower.pt"
+    record = {
+        "n_items": session.n_items,
+        "config": msgspec.json.encode(session.config),
+        "encoder": session.state_dict(),
+    }
+    write_checkpoint(session_file, "", record)
+    write_checkpoint(two_tower_file, "", {"model": model.state_dict()})
+    vectors = ItemVectors(session=session_vectors, user=user_vectors, content=vectors_of_content)
+    return Encoders(
+        session, model, content, _neighbours(base), session_file, two_tower_file, vectors, inputs.names
+    )  # fmt: skip
+
+
+def _session(
+    base: UpdateBase, histories: Sequences, met: Rows, old: Floats, settings: UpdateSettings, seed: int
+) -> tuple[SessionEncoder, Floats]:
+    """The encoder, and its item table (n_items, D + 1) with zero vectors for items that nobody has chosen yet."""
+    encoder = extended_session(base)
+    table = _grown(old, base.world.catalog.n_items)
+    table[len(old) :, -1] = old[:, -1].min()  # as of any item that was never met
+    known = table[:, :-1].any(axis=1)
+    new = met[~known[met]]
+    start, found = from_company(table, new, known, histories, settings.window)
+    table[new[found]] = start[found]
+    _set(encoder, new, table)
+    choices = session_choices(encoder, histories, encoder.config.history_length)
+    table = learn_rows(
+        table, new, choices, epochs=settings.item_epochs, learning_rate=settings.item_learning_rate, seed=seed
+    )
+    _set(encoder, new, table)
+    return encoder, table
+
+
+@torch.no_grad()
+def _set(encoder: SessionEncoder, rows: Rows, table: Floats) -> None:
+    encoder.embedding.weight[rows] = torch.from_numpy(table[rows, :-1])
+    encoder.bias[rows] = torch.from_numpy(table[rows, -1])
+
+
+@torch.no_grad()
+def _two_tower(
+    base: UpdateBase, model: TwoTower, histories: Sequences, users: npt.NDArray[np.int32], met: Rows, old: Floats,
+    known_of: npt.NDArray[np.bool_], settings: UpdateSettings, seed: int,
+) -> Floats:  # fmt: skip
+    """Item vectors (n_items, D) of the model, which learns the new items on the way."""
+    learnt = model.learnt.numpy().copy()
+    new = met[~learnt[met]]
+    history = np.array(model.user_tower.history.weight.numpy())
+    as_chosen, found = from_company(history, new, learnt, histories, settings.window)
+    told = new[found]
+    model.user_tower.history.weight[told] = torch.from_numpy(as_chosen[found])
+    model.learnt[told] = True
+    table = user_table(model, learnt, described=known_of)
+    table[: len(old)][learnt[: len(old)]] = old[learnt[: len(old)]]
+    start, found = from_company(table, new, learnt, histories, settings.window)
+    table[new[found]] = start[found]
+    with torch.enable_grad():
+        table = learn_rows(
+            table, new, two_tower_choices(model, histories, users), epochs=settings.item_epochs,
+            learning_rate=settings.item_learning_rate, seed=seed,
+        )  # fmt: skip
+    of_attributes = model.cold_item_vectors(np.asarray(model.side.numpy())[new])
+    model.item_tower.identity.weight[new] = torch.from_numpy(table[new] - of_attributes)
+    untouched = np.ones(len(old), np.bool_)
+    untouched[new[new < len(old)]] = False
+    table[: len(old)][untouched] = old[untouched]
+    return table
+
+
+def _content(base: UpdateBase) -> ContentModel | None:
+    """The words that are known, and vectors of new items' texts by them."""
+    old, text = base.live.funnel.vectors.content, base.live.text
+    if old is None or text is None:
+        return None
+    new = [embed_text(text, words_of(item.title, item.genres, item.text)) for item in base.world.items[len(old) :]]
+    return ContentModel(np.concatenate([old, np.array(new, np.float32).reshape(-1, old.shape[1])]), text)
+
+
+def _neighbours(base: UpdateBase) -> NeighbourLists | None:
+    """Those of the release; new items have none until the next training."""
+    release, n_items = base.release, base.world.catalog.n_items
+    if "neighbours.rows" not in release:
+        return None
+    rows, weights = (release.array(f"neighbours.{name}")[: base.n_items] for name in ("rows", "weights"))
+    return NeighbourLists(_grown(rows, n_items, -1), _grown(weights, n_items))
+
+
+def _grown(table: npt.NDArray[Any], n: int, fill: float = 0) -> npt.NDArray[Any]:
+    rest = np.full((n - len(table), *table.shape[1:]), fill, table.dtype)
+    return np.concatenate([table, rest])

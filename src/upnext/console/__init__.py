@@ -1,0 +1,1 @@
+"""Pages: records in, HTML out; knows no HTTP and no engine."""

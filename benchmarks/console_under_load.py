@@ -95,7 +95,7 @@ def listen(url: str, watching: Watching, over: threading.Event) -> None:
 
 def measure(url: str, options: argparse.Namespace) -> tuple[float, Summary, Watching]:
     """The capacity per second, how the load fared, and how the console did beside it."""
-    capacity_per_s, _ = capacity_of(url, options.capacity_seconds, options.seed)
+    capacity_per_s = options.capacity or capacity_of(url, options.capacity_seconds, options.seed)[0]
     watching, over = Watching(), threading.Event()
     threads = [
         threading.Thread(target=watch, args=(url, watching, over, options.pause), daemon=True),
@@ -136,6 +136,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--times", type=float, default=3.0, help="its capacity is offered  [%(default)s]")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the overload  [%(default)s]")
     parser.add_argument("--capacity-seconds", type=float, default=8.0, help="for each rate tried  [%(default)s]")
+    parser.add_argument("--capacity", type=float, help="full answers a second, where it is known  [it is found out]")
     parser.add_argument("--connections", type=int, default=256, help="in the overload  [%(default)s]")
     parser.add_argument("--pause", type=float, default=0.25, help="seconds between two looks  [%(default)s]")
     parser.add_argument("--workers", type=int, default=2, help="[%(default)s]")

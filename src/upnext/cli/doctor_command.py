@@ -23,7 +23,7 @@ _NARROWEST = 140
 @home_option
 @click.option("--url", envvar="UPNEXT_URL", help="Also ask this running server, as in http://127.0.0.1:8080.")
 @key_option
-@click.option("--quick", is_flag=True, help="Leave out what reads all of the release.")
+@click.option("--quick", is_flag=True, help="Leave out what takes long: all bytes of the release, train.toml.")
 @json_option
 @set_option
 def doctor_command(

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from upnext.catalog.catalog import UNKNOWN_MS
 from upnext.clock import Clock, Deadline
-from upnext.features.signals import signals_of
 from upnext.features.spec import SOURCES
 from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer, Ranked
@@ -19,22 +18,19 @@ from upnext.funnel.explained import (
     Explained,
     ItemTrace,
     Move,
-    NamedItem,
-    Nearest,
     SourceTrace,
     StageTrace,
     genre_of,
-    named,
 )
 from upnext.funnel.funnel import Funnel
+from upnext.funnel.nearest import recent_items
 from upnext.funnel.request import SlateRequest
 from upnext.funnel.reranking.reranker import Steps
-from upnext.index.interface import VectorIndex
 
 Rows = npt.NDArray[np.int32]
 Ranks = Mapping[int, int]  # by row, from 1
 _MOST_ITEMS = 100
-_FIRST = 20  # of a source, and of a user's latest items
+_FIRST = 20  # of a source
 
 
 def explain(
@@ -80,34 +76,6 @@ def explain(
         rules=trace.rules(),
         items=trace.items(),
     )
-
-
-def recent_items(funnel: Funnel, view: UserView) -> list[NamedItem]:
-    """The user's latest items, newest first."""
-    return named(view.recent_rows[: -_FIRST - 1 : -1].tolist(), funnel.catalog)
-
-
-def nearest_items(funnel: Funnel, view: UserView, n: int) -> list[Nearest]:
-    """The `n` items nearest to each vector that the user has, whether they may leave or not."""
-    vectors, indexes = funnel.vectors, funnel.indexes
-    profile = signals_of(view, funnel.catalog, vectors, funnel.crowd.covisits).content_profile
-    session = vectors.session_query(view.session_vector) if len(view.session_vector) else view.session_vector
-    asked = (
-        ("session", indexes.session, session, view.session_vector),
-        ("user", indexes.user, view.user_vector, view.user_vector),
-        ("content", indexes.content, profile, profile),
-    )
-    return [
-        Nearest(vector=name, length=round(float(np.linalg.norm(vector)), 4), items=_near(funnel, index, query, n))
-        for name, index, query, vector in asked
-        if index is not None and len(vector)
-    ]
-
-
-def _near(funnel: Funnel, index: VectorIndex, query: npt.NDArray[np.float32], n: int) -> list[NamedItem]:
-    scores, rows = index.search(query[None], n)
-    there = rows[0] >= 0
-    return named(rows[0][there].tolist(), funnel.catalog, scores[0][there].tolist())
 
 
 class _Trace:

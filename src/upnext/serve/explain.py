@@ -13,9 +13,10 @@ from upnext.clock import Deadline
 from upnext.domain.event import Event
 from upnext.domain.identity import subject_of
 from upnext.features.user_view import UserView
-from upnext.funnel.explain import explain, nearest_items, recent_items
+from upnext.funnel.explain import explain
 from upnext.funnel.explained import Explained, NamedItem, Nearest
 from upnext.funnel.live import Live
+from upnext.funnel.nearest import nearest_items, recent_items
 from upnext.serve.engine import Engine
 from upnext.serve.http import failure, read_body
 from upnext.serve.messages import RecommendRequest, decoded

@@ -26,7 +26,8 @@ def session_choices(encoder: SessionEncoder, histories: Sequences, history_lengt
     def read(users: Indices, places: Indices) -> Tensor:
         valid = places >= 0
         items = torch.from_numpy(np.where(valid, histories.items[places], PADDING)).long()
-        return encoder(items, None if codes is None else torch.from_numpy(codes[:, places]).long())
+        vectors: Tensor = encoder(items, None if codes is None else torch.from_numpy(codes[:, places]).long())
+        return vectors
 
     found = _choices(histories, history_length, encoder.config.embedding_size, read)
     ones = np.ones((len(found), 1), np.float32)

@@ -31,10 +31,10 @@ def examine(
 ) -> list[Check]:  # fmt: skip
     """Everything there is to say of `home`, the machine, and the server at `url` if one is named.
 
-    Nothing is changed, so a server may run meanwhile. `quick` as in `check_release`.
+    Nothing is changed, so a server may run meanwhile. `quick`: without what takes seconds.
     """
     clock, begun = SystemClock(), (time.time_ns(), time.monotonic_ns())
-    settings, of_settings = check_settings(home, overrides)
+    settings, of_settings = check_settings(home, overrides, quick=quick)
     if not home.is_dir():
         advice = f"check --home, or begin one: upnext import PATH --home {home}"
         of_settings = [problem("settings", "home", f"there is no folder {home}", advice)]

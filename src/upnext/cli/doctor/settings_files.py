@@ -11,14 +11,17 @@ from upnext.settings import Settings, load_settings, load_table
 _GROUP = "settings"
 
 
-def check_settings(home: Path, overrides: Sequence[str]) -> tuple[Settings, list[Check]]:
-    """The settings in force, or the defaults where they cannot be read, and what there is to say of them."""
+def check_settings(home: Path, overrides: Sequence[str], *, quick: bool = False) -> tuple[Settings, list[Check]]:
+    """The settings in force, or the defaults where they cannot be read, and what there is to say of them.
+
+    `quick`: without those of training, whose names take seconds to import.
+    """
     try:
         settings = load_settings(home, os.environ, overrides)
         checks = [ok(_GROUP, "upnext.toml", "read" if (home / "upnext.toml").is_file() else "none: the defaults")]
     except SettingsError as error:
         settings, checks = Settings(), [problem(_GROUP, "upnext.toml", str(error), _mend(home / "upnext.toml"))]
-    if (home / "train.toml").is_file():
+    if not quick and (home / "train.toml").is_file():
         checks += _of_training(home / "train.toml")
     return settings, checks
 

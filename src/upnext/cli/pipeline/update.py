@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,13 +19,12 @@ from upnext.cli.pipeline.ranker_labels import may_be_known
 from upnext.cli.pipeline.rehearsal import crowd_of, histories_at, rehearse
 from upnext.cli.pipeline.run import Steps
 from upnext.cli.pipeline.selection import Listed
-from upnext.cli.pipeline.update_base import UpdateBase, learnt_before, open_base
+from upnext.cli.pipeline.update_base import UpdateBase, learnt_before, merge_of, open_base, step_of
 from upnext.cli.pipeline.update_encoders import updated_encoders
 from upnext.cli.pipeline.world import load_world
 from upnext.cli.pipeline.write import ReleaseFacts, write_release
 from upnext.clock import SystemClock
 from upnext.compress.kept import KeptRanker
-from upnext.compress.step_choice import ChosenStep, StepParity
 from upnext.errors import TrainingError
 from upnext.features.assemble import Assembler
 from upnext.features.session_stepper import GraphStepper
@@ -41,7 +39,6 @@ from upnext.release.release import Release
 from upnext.settings import Settings
 from upnext.state.session_consumer import session_consumer
 from upnext.store.interface import Store
-from upnext.training.merge_weights import MergeWeights
 from upnext.training.ranker_update import update_ranker, with_inputs
 from upnext.training.splits import Mask, Split, interactions
 
@@ -118,8 +115,8 @@ class UpdateRun:
             with self._steps.step("writing the release"):
                 release = write_release(
                     self._home / "releases", SystemClock(), world=world, encoders=encoders, tuned=tuned,
-                    crowd=everything, ranker=ranker, spec=listed.spec, step=_step_of(of), facts=facts,
-                    spare_rows=self._settings.items.fresh_rows, merge=_merge_of(of), calibration=calibration,
+                    crowd=everything, ranker=ranker, spec=listed.spec, step=step_of(of), facts=facts,
+                    spare_rows=self._settings.items.fresh_rows, merge=merge_of(of), calibration=calibration,
                 )  # fmt: skip
         self._backfill(base, encoders)
         return release
@@ -252,14 +249,3 @@ def _stale_users(base: UpdateBase, encoders: Encoders) -> npt.NDArray[np.int32]:
 
 def _inputs(spec: FeatureSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return spec.item, spec.user
-
-
-def _step_of(release: Release) -> ChosenStep:
-    report = release.manifest.reports.get("session_step", {})
-    trials = msgspec.convert(report.get("trials", []), list[StepParity])
-    return ChosenStep(release.path("session_step").read_bytes(), str(report.get("precision", "float32")), trials)
-
-
-def _merge_of(release: Release) -> MergeWeights | None:
-    report = release.manifest.reports.get("merge")
-    return None if report is None else msgspec.convert(report, MergeWeights)

@@ -13,6 +13,7 @@ from upnext.cli.pipeline.plan import TrainSettings
 from upnext.cli.pipeline.world import World
 from upnext.clock import SystemClock
 from upnext.compress.kept import PART, KeptRanker, read_kept
+from upnext.compress.step_choice import ChosenStep, StepParity
 from upnext.domain.event import Item
 from upnext.domain.identity import keys_of
 from upnext.errors import TrainingError
@@ -24,6 +25,7 @@ from upnext.models.two_tower import TwoTower, TwoTowerConfig
 from upnext.release.release import Release
 from upnext.settings import Settings
 from upnext.training.checkpoint import read_checkpoint
+from upnext.training.merge_weights import MergeWeights
 from upnext.training.session_loop import load_session
 from upnext.training.splits import MIN_INTERACTIONS, Mask, interactions
 
@@ -148,6 +150,19 @@ def extended_two_tower(base: UpdateBase, content: Any) -> tuple[TwoTower, TowerI
     except RuntimeError as error:
         raise _train_anew(release, "its two-tower model reads other attributes than the records have") from error
     return model.eval(), inputs
+
+
+def step_of(release: Release) -> ChosenStep:
+    """The session step of a release, as it is served."""
+    report = release.manifest.reports.get("session_step", {})
+    trials = msgspec.convert(report.get("trials", []), list[StepParity])
+    return ChosenStep(release.path("session_step").read_bytes(), str(report.get("precision", "float32")), trials)
+
+
+def merge_of(release: Release) -> MergeWeights | None:
+    """What its sources count for; None where that was not learnt."""
+    report = release.manifest.reports.get("merge")
+    return None if report is None else msgspec.convert(report, MergeWeights)
 
 
 def _with_rows(table: torch.Tensor, n: int) -> torch.Tensor:

@@ -70,7 +70,7 @@ def _session(
     encoder = extended_session(base)
     table = _grown(old, base.world.catalog.n_items)
     table[len(old) :, -1] = old[:, -1].min()  # as of any item that was never met
-    known = table[:, :-1].any(axis=1)
+    known: npt.NDArray[np.bool_] = np.any(table[:, :-1] != 0, axis=1)
     new = met[~known[met]]
     start, found = from_company(table, new, known, histories, settings.window)
     table[new[found]] = start[found]

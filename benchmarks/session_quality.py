@@ -1,7 +1,8 @@
 """Quality and cost of the session model alone on MovieLens 1M: HR@10, NDCG@10, recall@500, training seconds.
 
 Leave-one-out: the newest interaction of every user is the test target, the one before it validates, the rest trains.
-At test the model reads everything but the target, with the ratings given so far. All 3,416 movies are ranked, those already seen dropped, ties
+At test the model reads everything but the target, with the ratings given so far. All 3,416 movies are ranked,
+those already seen dropped, ties
 counted against the target.
 
     python benchmarks/session_quality.py ../shared/data/ml-1m.zip --seed 1 --json figures.json

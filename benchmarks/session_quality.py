@@ -2,8 +2,7 @@
 
 Leave-one-out: the newest interaction of every user is the test target, the one before it validates, the rest trains.
 At test the model reads everything but the target, with the ratings given so far. All 3,416 movies are ranked,
-those already seen dropped, ties
-counted against the target.
+those already seen dropped, ties counted against the target.
 
     python benchmarks/session_quality.py ../shared/data/ml-1m.zip --seed 1 --json figures.json
 """

@@ -105,7 +105,7 @@ def test_all_who_ask_between_two_looks_get_the_very_same_bytes() -> None:
 
 def test_it_looks_only_while_somebody_watches_or_has_just_asked() -> None:
     async def scenario() -> None:
-        live = LiveFigures(Sampler(Metrics(), SystemClock()), Standing, every_s=0.005, first_s=0.0, idle_s=0.02)
+        live = LiveFigures(Sampler(Metrics(), SystemClock()), Standing, every_s=0.005, first_s=0.005, idle_s=0.02)
         assert not live.at_work
         assert json.loads(await live.current(60))["covers_s"] > 0
         assert live.at_work

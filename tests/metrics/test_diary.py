@@ -57,6 +57,10 @@ def test_what_other_workers_published_is_told_too_by_name(tmp_path: Path, monkey
     mine.note(slow(clock, 40.0))
     mine.publish()
     assert [each.total_ms for each in mine.all(10)] == [90.0, 40.0]
+    clock.advance(SLOTS * SLOT_MS)
+    assert mine.all(10) == []
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"4711-shop.slow", f"{os.getpid()}-default.slow"}  # of the dead, what is over is removed when read
 
 
 @pytest.mark.parametrize(

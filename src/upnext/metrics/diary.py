@@ -5,6 +5,7 @@ Each worker keeps its own few in memory, and puts them where the others find the
 
 import gc
 import os
+import threading
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -88,7 +89,7 @@ class GcPauses:
 
 
 class Diary:
-    """The slowest of one worker and, read from `folder`, of all others. Used by one thread but for `all` and `publish`.
+    """The slowest of one worker and, read from `folder`, of all others. Every method may be called from any thread.
 
     Ask `least_ms` before making an entry: nothing faster than that would be kept.
     """
@@ -101,21 +102,27 @@ class Diary:
         self._name = name
         self._slots: deque[tuple[int, list[SlowRequest]]] = deque(maxlen=SLOTS)  # slowest last
         self._published = self._changed = 0
+        self._lock = threading.Lock()  # for the few that are noted, not for those that are quick
 
     def note(self, entry: SlowRequest) -> None:
         """Keeps it where it is among the slowest of its five minutes."""
-        slot = entry.at_ms // SLOT_MS
-        if not self._slots or self._slots[-1][0] < slot:
-            self._slots.append((slot, []))
-        entries = self._slots[-1][1]
-        insort(entries, entry, key=lambda each: each.total_ms)
-        if len(entries) > KEPT_PER_SLOT:
-            entries.pop(0)
-        self._changed += 1
-        self.turn()
+        with self._lock:
+            slot = entry.at_ms // SLOT_MS
+            if not self._slots or self._slots[-1][0] < slot:
+                self._slots.append((slot, []))
+            entries = self._slots[-1][1]
+            insort(entries, entry, key=lambda each: each.total_ms)
+            if len(entries) > KEPT_PER_SLOT:
+                entries.pop(0)
+            self._changed += 1
+            self._turn()
 
     def turn(self) -> None:
         """Lets go of what is over: to be called now and then, also where nothing is slow."""
+        with self._lock:
+            self._turn()
+
+    def _turn(self) -> None:
         slot = self._clock.now_ms() // SLOT_MS
         while self._slots and self._slots[0][0] <= slot - SLOTS:
             self._slots.popleft()
@@ -128,25 +135,34 @@ class Diary:
         self.turn()
         if self._folder is None or self._published == self._changed:
             return
-        self._published = self._changed
+        self._published, entries = self._changed, self._own()
         path = self._folder / f"{os.getpid()}-{self._name}{_SUFFIX}"
         half_written = path.with_suffix(".writing")
-        half_written.write_bytes(msgspec.msgpack.encode(self._own()))
+        half_written.write_bytes(msgspec.msgpack.encode(entries))
         half_written.replace(path)
 
     def all(self, most: int) -> list[SlowRequest]:
         """The slowest of all workers in the last hour, slowest first, those of dead workers too."""
         oldest_ms = self._clock.now_ms() - SLOTS * SLOT_MS
-        found = [each for each in [*self._own(), *self._others()] if each.at_ms > oldest_ms]
+        found = [each for each in [*self._own(), *self._others(oldest_ms)] if each.at_ms > oldest_ms]
         return sorted(found, key=lambda each: -each.total_ms)[:most]
 
     def _own(self) -> list[SlowRequest]:
-        return [each for _, entries in list(self._slots) for each in list(entries)]
+        with self._lock:
+            return [each for _, entries in self._slots for each in entries]
 
-    def _others(self) -> Iterable[SlowRequest]:
+    def _others(self, oldest_ms: int) -> Iterable[SlowRequest]:
+        """Also removes what workers left behind that have not been slow, or not been, for an hour."""
         if self._folder is None:
             return
         own = f"{os.getpid()}-"
         for path in self._folder.glob(f"*-{self._name}{_SUFFIX}"):
-            if not path.name.startswith(own):
-                yield from _entries.decode(path.read_bytes())
+            if path.name.startswith(own):
+                continue
+            try:
+                entries = _entries.decode(path.read_bytes())
+            except FileNotFoundError:  # another worker was as quick to remove it
+                continue
+            if all(each.at_ms <= oldest_ms for each in entries):
+                path.unlink(missing_ok=True)
+            yield from entries

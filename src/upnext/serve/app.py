@@ -64,9 +64,7 @@ def create_app(engine: Engine, metrics: Metrics, tracing: Tracing | None = None,
         DeadLetterEndpoints(engine),
         PeopleEndpoints(engine),
     )
-    lookups, operations = Lookups(engine), Operations(engine, metrics)
-    console, explaining, releases = Console(engine, metrics), ExplainEndpoints(engine), ReleaseEndpoints(engine)
-    storefront = Storefront(engine, recommend, keys)
+    lookups, console, explaining = Lookups(engine), Console(engine, metrics), ExplainEndpoints(engine)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -101,28 +99,49 @@ def create_app(engine: Engine, metrics: Metrics, tracing: Tracing | None = None,
             Route("/v1/deadletters", Endpoint(dead_letters.page), methods=["GET"]),
             Route("/v1/deadletters/replay", Endpoint(dead_letters.replay), methods=["POST"]),
             Route("/v1/deadletters/{number:int}", Endpoint(dead_letters.one), methods=["GET"]),
-            Route("/v1/ops/figures", Endpoint(console.figures), methods=["GET"]),
-            Route("/v1/ops/stream", Stream(console.stream), methods=["GET"]),
-            Route("/v1/ops/releases", Endpoint(releases.all), methods=["GET"]),
-            Route("/v1/ops/releases/rollback", Endpoint(releases.roll_back), methods=["POST"]),
-            Route("/v1/ops/releases/{release_id}/activate", Endpoint(releases.activate), methods=["POST"]),
-            Route("/v1/ops/users/{user_id:path}", Endpoint(explaining.user), methods=["GET"]),
-            Route("/v1/ops/explain", Endpoint(explaining.request), methods=["POST"]),
-            Route("/console", PageEndpoint(console.page), methods=["GET"]),
-            Route("/console/static/{name}", PageEndpoint(console.static), methods=["GET"]),
-            Route("/v1/ops/slow", Endpoint(SlowEndpoint(engine).page), methods=["GET"]),
             Route("/v1/popular", Endpoint(lookups.popular), methods=["GET"]),
-            Route("/demo", PageEndpoint(storefront.page), methods=["GET"]),
-            Route("/demo/page", Endpoint(storefront.reshaped), methods=["POST"]),
-            Route("/demo/static/{name}", PageEndpoint(storefront.static), methods=["GET"]),
-            Route("/healthz", Plain(operations.healthz), methods=["GET"]),
-            Route("/readyz", Plain(operations.readyz), methods=["GET"]),
-            Route("/metrics", Plain(operations.metrics, slow=True), methods=["GET"]),
-            Route("/openapi.json", Plain(operations.openapi), methods=["GET"]),
+            *_operated(engine, console, explaining),
+            *_shown(console, Storefront(engine, recommend, keys)),
+            *_asked_by_machines(Operations(engine, metrics)),
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_failure, Exception: _unforeseen},
     )
+
+
+def _operated(engine: Engine, console: Console, explaining: ExplainEndpoints) -> list[Route]:
+    """What those who run the server ask and do."""
+    releases = ReleaseEndpoints(engine)
+    return [
+        Route("/v1/ops/figures", Endpoint(console.figures), methods=["GET"]),
+        Route("/v1/ops/stream", Stream(console.stream), methods=["GET"]),
+        Route("/v1/ops/releases", Endpoint(releases.all), methods=["GET"]),
+        Route("/v1/ops/releases/rollback", Endpoint(releases.roll_back), methods=["POST"]),
+        Route("/v1/ops/releases/{release_id}/activate", Endpoint(releases.activate), methods=["POST"]),
+        Route("/v1/ops/users/{user_id:path}", Endpoint(explaining.user), methods=["GET"]),
+        Route("/v1/ops/explain", Endpoint(explaining.request), methods=["POST"]),
+        Route("/v1/ops/slow", Endpoint(SlowEndpoint(engine).page), methods=["GET"]),
+    ]
+
+
+def _shown(console: Console, storefront: Storefront) -> list[Route]:
+    """Pages for people."""
+    return [
+        Route("/console", PageEndpoint(console.page), methods=["GET"]),
+        Route("/console/static/{name}", PageEndpoint(console.static), methods=["GET"]),
+        Route("/demo", PageEndpoint(storefront.page), methods=["GET"]),
+        Route("/demo/page", Endpoint(storefront.reshaped), methods=["POST"]),
+        Route("/demo/static/{name}", PageEndpoint(storefront.static), methods=["GET"]),
+    ]
+
+
+def _asked_by_machines(operations: Operations) -> list[Route]:
+    return [
+        Route("/healthz", Plain(operations.healthz), methods=["GET"]),
+        Route("/readyz", Plain(operations.readyz), methods=["GET"]),
+        Route("/metrics", Plain(operations.metrics, slow=True), methods=["GET"]),
+        Route("/openapi.json", Plain(operations.openapi), methods=["GET"]),
+    ]
 
 
 async def _http_failure(request: Request, error: Exception) -> Response:

@@ -123,22 +123,15 @@ class Engine:
         impressions = settings.impressions
         self.served = ServedSlates(home / "served", impressions, clock, max_bytes=impressions.max_bytes)
         self.served_writer = ServedWriter(self.served, impressions.queue_slates)
+        changed = self.ahead.changes.mark
         self.people = People(
-            self.event_log,
-            self.store,
-            self.records,
-            self.dead_letters,
-            self.served,
-            self._encoders_in_force,
-            self.ahead.changes.mark,
+            self.event_log, self.store, self.records, self.dead_letters, self.served, self._encoders_in_force, changed
         )
         with nullcontext(guard_file) if guard_file else shared_guard() as guard:
             self.steering = Steering(settings, clock, guard, tenant)
         self.pressure = Pressure(home, settings.ingest)
         locks = home / "consumers"
-        self.applier = StateApplier(
-            self.event_log, self.store, locks, settings, clock, self._stepper, self.ahead.changes.mark
-        )
+        self.applier = StateApplier(self.event_log, self.store, locks, settings, clock, self._stepper, changed)
         self.joiner = impressions_consumer(self.event_log, self.served, locks, clock)
         self.writer = EventWriter(self.event_log, self.dead_letters.append, self.applier.apply, settings.ingest)
         self._releases = Releases(home)

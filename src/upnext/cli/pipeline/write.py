@@ -71,17 +71,7 @@ def write_release(
     writer = ReleaseWriter(releases, clock)
     world.catalog.save(writer.add_array, writer.add_json, spare_rows)
     crowd.save(writer.add_array)
-    for space in ("session", "user", "content"):
-        table, index = getattr(encoders.vectors, space), getattr(tuned.indexes, space)
-        if table is not None:
-            writer.add_array(f"vectors.{space}", with_spare_rows(table, spare_rows))
-            with TemporaryDirectory() as folder:
-                path = Path(folder) / f"{space}.index"
-                index.save(path)
-                writer.add_file(f"index.{space}", path)
-    if encoders.neighbours is not None:
-        writer.add_array("neighbours.rows", with_spare_rows(encoders.neighbours.rows, spare_rows, -1))
-        writer.add_array("neighbours.weights", with_spare_rows(encoders.neighbours.weights, spare_rows))
+    _add_spaces(writer, encoders, tuned, spare_rows)
     _add_session(writer, encoders.session.input_tables(), step)
     writer.add_file("encoder.session", encoders.session_file)
     writer.add_file("encoder.two_tower", encoders.two_tower_file)
@@ -112,6 +102,21 @@ def write_release(
     notes = f"update {facts.updates} since the training, of {facts.updated_from}"
     reports["made_by"] = {"kind": "update", "updated_from": facts.updated_from, "updates": facts.updates}
     return writer.commit(dataset=facts.dataset, parent=facts.updated_from, notes=notes, reports=reports)
+
+
+def _add_spaces(writer: ReleaseWriter, encoders: Encoders, tuned: TunedIndexes, spare_rows: int) -> None:
+    """Items' vectors with their indexes, and the lists of their neighbours."""
+    for space in ("session", "user", "content"):
+        table, index = getattr(encoders.vectors, space), getattr(tuned.indexes, space)
+        if table is not None:
+            writer.add_array(f"vectors.{space}", with_spare_rows(table, spare_rows))
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / f"{space}.index"
+                index.save(path)
+                writer.add_file(f"index.{space}", path)
+    if encoders.neighbours is not None:
+        writer.add_array("neighbours.rows", with_spare_rows(encoders.neighbours.rows, spare_rows, -1))
+        writer.add_array("neighbours.weights", with_spare_rows(encoders.neighbours.weights, spare_rows))
 
 
 def _add_session(writer: ReleaseWriter, tables: InputTables, step: ChosenStep) -> None:

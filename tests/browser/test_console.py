@@ -8,10 +8,17 @@ import pytest
 
 from tests.browser.conftest import PHONE, Server, Visit, VisitMaker
 from tests.serve.test_console import second_release
+from upnext.cli.output import as_json
 from upnext.release.releases import Releases
 from upnext.serve.console import MOST_STREAMS
+from upnext.training.report import EvaluationReport
 
 AHEAD_MS, LATER_MS = 5 * 60_000, 5_000
+EVALUATED = EvaluationReport(
+    dataset="tiny", split="time", seed=0, release="r1",
+    systems={"popular": {"ndcg@10": 0.1, "n_cases": 1_200.0}, "funnel": {"ndcg@10": 0.2, "n_cases": 1_200.0}},
+    intervals={"funnel": {"ndcg@10": (0.19, 0.21)}},
+)  # fmt: skip
 VIEWS = ("live", "ingest", "releases", "slow", "user", "request")
 
 
@@ -67,6 +74,7 @@ def test_a_dead_letter_is_replayed(visit: VisitMaker, server: Server) -> None:
 def test_a_release_is_activated_and_rolled_back(visit: VisitMaker, server: Server) -> None:
     releases = Releases(server.home)
     first, second = releases.active_id(), second_release(server.home)
+    releases.evaluations.keep(second, "time", as_json(EVALUATED))
     made = opened(visit, "releases")
     made.page.click(f"button[aria-label='Activate {second}']")
     made.page.click("#confirm button[value='no']")
@@ -76,6 +84,11 @@ def test_a_release_is_activated_and_rolled_back(visit: VisitMaker, server: Serve
     made.page.wait_for_selector(f"#release-result:has-text('{second}')")
     assert releases.active_id() == second
     made.page.locator("#releases details").first.locator("summary").first.click()
+    made.page.wait_for_selector("#releases details[open] [aria-label='Systems evaluated']")
+    cells = made.page.locator("#releases [aria-label='Systems evaluated'] td").all_inner_texts()
+    assert cells == ["0.1000", "1,200", "0.2000 ±0.010", "1,200"]
+    assert made.page.locator("#releases td.best").all_inner_texts() == ["0.2000 ±0.010"]
+    made.page.locator("#releases summary", has_text="Reports of the training").first.click()
     made.page.wait_for_selector("#releases details[open] :text('parity')")
     made.screenshot("console-releases")
     made.page.click("#roll-back")

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from tests.conftest import TrainedHome
 from upnext.cli.main import cli
 from upnext.errors import DataError
+from upnext.release.releases import Releases
 from upnext.training.cold_start import ColdStart
 from upnext.training.comparison_report import ComparisonReport
 from upnext.training.report import EvaluationReport
@@ -28,6 +29,8 @@ def told(folder: Path, *words: str) -> dict[str, Any]:
 
 def test_an_evaluation_has_intervals_and_segments(trained_home: TrainedHome, tmp_path: Path) -> None:
     report = msgspec.convert(told(tmp_path, "evaluate", "--home", str(trained_home.path)), EvaluationReport)
+    kept = Releases(trained_home.path).evaluations.of(trained_home.release_id)["leave-one-out"]
+    assert msgspec.convert(kept, EvaluationReport) == report  # where the console finds it
     low, high = report.intervals["funnel"]["ndcg@10"]
     assert low < report.systems["funnel"]["ndcg@10"] < high
     assert high - low < 0.2
@@ -47,6 +50,7 @@ def test_cold_start_is_told_by_number_of_interactions(trained_home: TrainedHome,
     assert [start.n_known for start in report.starts] == list(range(11))
     assert {start.n_cases for start in report.starts} == {25}
     nothing_known = report.starts[0].systems
+    assert "cold-start-leave-one-out" in Releases(trained_home.path).evaluations.of(trained_home.release_id)
     assert nothing_known["with content"] == nothing_known["without content"]  # there is no text to start from
     assert any(start.systems["with content"] != start.systems["without content"] for start in report.starts)
     # The planted series can be followed from a few interactions, not from none.

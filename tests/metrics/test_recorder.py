@@ -60,9 +60,11 @@ def test_gauges_hold_their_last_value_and_unknown_ones_are_refused() -> None:
     metrics.set_gauge("workers", 7)
     metrics.set_gauge("workers", 3)
     metrics.set_gauge("release_items", 1e6)
+    metrics.set_gauge("breakers_open", 1, "shop", "ranker")
     values = values_of(metrics.exposition())
     assert values[("upnext_workers", (("tenant", "default"),))] == 3
     assert values[("upnext_release_items", (("tenant", "default"),))] == 1e6
+    assert values[("upnext_breakers_open", (("breaker", "ranker"), ("tenant", "shop")))] == 1
     with pytest.raises(KeyError):
         metrics.set_gauge("mood", 1.0)
 

@@ -51,6 +51,9 @@ def test_figures_are_those_of_the_window_and_not_of_what_was_before() -> None:
     metrics.count_rejected("unknown_action")
     metrics.count_ingested(8, duplicates=2)
     metrics.count_breaker("ranker", "open")
+    for tenant, n in (("default", 1), ("other", 2)):
+        metrics.set_gauge("breakers_open", n, tenant, "ranker")
+        metrics.set_gauge("breakers_open", n, tenant, "store")
     metrics.count_degraded("ranking", "deadline")
     found = look(sampler, clock)
     assert found.covers_s == 2.0
@@ -65,7 +68,9 @@ def test_figures_are_those_of_the_window_and_not_of_what_was_before() -> None:
     assert [(each.name, each.share) for each in found.tier_shares] == [("fast", 0.75), ("full", 0.25)]
     assert [(each.name, each.n) for each in found.rejected] == [("unknown_action", 1)]
     assert [(each.name, each.per_s) for each in found.events] == [("accepted", 4.0), ("duplicate", 1.0)]
-    assert [(each.name, each.state, each.opened) for each in found.breakers] == [("ranker", "open", 1)]
+    (breaker,) = found.breakers
+    assert (breaker.name, breaker.state, breaker.workers_open, breaker.opened) == ("ranker", "open", 3, 1)
+    assert found.gauges["breakers_open"]["other store"] == 2
     assert [each.name for each in found.degraded] == ["ranking: deadline"]
     point = found.points[-1]
     assert (point.per_s, point.tiers["full"], point.accepted_per_s, point.rejected_per_s) == (200.0, 0.25, 4.0, 0.5)
@@ -279,7 +284,10 @@ def test_releases_are_listed_activated_and_rolled_back(home: Path) -> None:
         async with running(home) as (client, engine):
             assert engine.live is not None
             first, second = engine.live.release_id, second_release(home)
+            engine.releases.evaluations.keep(first, "time", b'{"systems": {"funnel": {"ndcg@10": 0.2}}}')
             found = (await client.get("/v1/ops/releases")).json()
+            evaluations = [each["evaluations"] for each in found["releases"]]
+            assert evaluations == [{}, {"time": {"systems": {"funnel": {"ndcg@10": 0.2}}}}]
             assert [each["id"] for each in found["releases"]] == [second, first]
             assert (found["active"], found["before"]) == (first, None)
             assert "parity" in found["releases"][0]["reports"]

@@ -9,7 +9,7 @@ import click
 from upnext.cli.completing import release_ids
 from upnext.cli.home import opened_home
 from upnext.cli.options import home_option, json_option, set_option
-from upnext.cli.output import hand_over
+from upnext.cli.output import as_json, hand_over
 from upnext.cli.release_report import made_by
 from upnext.cli.screen import ScreenSteps, console
 from upnext.ingest.importers.user_items import read_user_items
@@ -48,7 +48,7 @@ def evaluate_command(
 
     Full ranking over the whole catalogue, stable sort, seen items dropped: NDCG, HR, MRR @10, recall@500, coverage.
     A second table has the first figure by segments of users and items. Behind a figure stands half the width of its
-    95 % interval.
+    95 % interval. The report is kept in the home folder too, where the console shows it with the release.
 
     \b
     Examples:
@@ -72,23 +72,26 @@ def evaluate_command(
         with steps.step("opening the release"):
             subject = open_subject(release, opened.records, opened.event_log, settings)
         with steps.step("cold start" if cold_start else f"evaluation, split {split}") as progress:
+            report: EvaluationReport | ColdStart
             if cold_start:
-                cold = measure_cold_start(subject, split, settings, seed, most_users, progress)  # type: ignore[arg-type]
+                report = measure_cold_start(subject, split, settings, seed, most_users, progress)  # type: ignore[arg-type]
             elif wanted is not None:
                 measured = evaluate_test_file(subject, release, wanted, settings, seed, progress)
             elif split == "stream":
                 measured = evaluate_stream(subject, opened.event_log, settings, sessions_ending, seed, progress)
             else:
                 measured = evaluate_split(subject, split, settings, seed, progress)  # type: ignore[arg-type]
+        if not cold_start:
+            dataset = str(subject.facts["dataset"])
+            report = EvaluationReport.of(measured, dataset=dataset, split=split, seed=seed, release=release.id)
+    releases.evaluations.keep(release.id, f"cold-start-{split}" if cold_start else split, as_json(report))
     console.width = max(console.width, _NARROWEST)
     if "made_by" in release.manifest.reports:
         console.print(f"release {release.id}, made by {made_by(release.manifest)}", highlight=False)
-    if cold_start:
-        _show_cold_start(cold, json_path, png_path)
-        return
-    dataset = str(subject.facts["dataset"])
-    report = EvaluationReport.of(measured, dataset=dataset, split=split, seed=seed, release=release.id)
-    _show(report, json_path, png_path)
+    if isinstance(report, EvaluationReport):
+        _show(report, json_path, png_path)
+    else:
+        _show_cold_start(report, json_path, png_path)
 
 
 def _show(report: "EvaluationReport", json_path: Path | None, png_path: Path | None) -> None:

@@ -1,6 +1,7 @@
 """How a command gives its result to other programs: as JSON, on standard output or in a file; knows no command."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def hand_over(value: Any, json_path: Path | None) -> bool:
             draft.write_bytes(as_json(value))
             os.replace(draft, json_path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise DataError(f"{json_path} cannot be written ({error.strerror}); give --json another file") from error
     return True

@@ -14,6 +14,8 @@ from upnext.metrics.names import BUCKETS_MS, COUNTERS, GAUGES, TIMES, AcrossWork
 from upnext.metrics.sketches import at_most
 from upnext.metrics.workers import Totals
 
+Labels = tuple[str, ...]
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _ACROSS: dict[AcrossWorkers, Any] = {"livesum": sum, "livemin": min, "livemax": max}
 _BOUNDS = [f"{bound_ms / 1e3:g}" for bound_ms in BUCKETS_MS]
@@ -26,12 +28,12 @@ def exposition_of(totals: Totals) -> bytes:
     return generate_latest(registry)
 
 
-def across_workers(totals: Totals) -> dict[str, dict[str, float]]:
-    """What each gauge stands at for the whole server, by name and tenant."""
+def across_workers(totals: Totals) -> dict[str, dict[Labels, float]]:
+    """What each gauge stands at for the whole server, by name and labels, the tenant first."""
     gauges = {gauge.name: gauge.across for gauge in GAUGES}
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[Labels, float]] = {}
     for cell, values in totals.gauges.items():
-        found.setdefault(cell.family, {})[cell.labels[0]] = _ACROSS[gauges[cell.family]](values)
+        found.setdefault(cell.family, {})[cell.labels] = _ACROSS[gauges[cell.family]](values)
     return found
 
 
@@ -55,9 +57,9 @@ class _Once(Collector):
             yield family
         gauges = across_workers(self._totals)
         for gauge in GAUGES:
-            standing = GaugeMetricFamily(f"upnext_{gauge.name}", gauge.help, labels=["tenant"])
-            for tenant, value in sorted(gauges.get(gauge.name, {}).items()):
-                standing.add_metric([tenant], value)
+            standing = GaugeMetricFamily(f"upnext_{gauge.name}", gauge.help, labels=gauge.labels)
+            for labels, value in sorted(gauges.get(gauge.name, {}).items()):
+                standing.add_metric(labels, value)
             yield standing
 
 

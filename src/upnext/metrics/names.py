@@ -62,6 +62,7 @@ class GaugeName:
     name: str
     help: str
     across: AcrossWorkers
+    labels: tuple[str, ...] = ("tenant",)
 
 
 GAUGES = (
@@ -81,6 +82,7 @@ GAUGES = (
     GaugeName("fresh_items_waiting", "Posted items that the release has no place for; train a new one.", "livemax"),
     GaugeName("admission_limit", "Full requests that the workers take on at once.", "livesum"),
     GaugeName("quality_factor", "Quality factor of requests without a known region, of the worst worker.", "livemin"),
+    GaugeName("breakers_open", "Workers in which a circuit breaker is not closed.", "livesum", ("tenant", "breaker")),
     GaugeName("threads_lost", "Threads lost to models that hang.", "livesum"),
     GaugeName("shortlists_at_hand", "Shortlists in the workers' own memory.", "livesum"),
     GaugeName("shortlists_bytes", "What they take, about.", "livesum"),

@@ -99,12 +99,12 @@ class Metrics:
         """A circuit breaker is in another state now: `closed`, `open`, `half_open`."""
         self._count(BREAKERS, (name, state))
 
-    def set_gauge(self, name: str, value: float, tenant: str = "default") -> None:
-        """A gauge of `names.GAUGES` stands at `value` for a tenant. KeyError for others."""
+    def set_gauge(self, name: str, value: float, tenant: str = "default", *further: str) -> None:
+        """A gauge of `names.GAUGES` stands at `value` for a tenant and its `further` labels. KeyError for others."""
         if name not in _GAUGES:
             raise KeyError(f"there is no gauge {name}; name it in metrics/names.py")
         with self._lock:
-            self._words[self._place("gauge", name, (tenant,), 1)] = value
+            self._words[self._place("gauge", name, (tenant, *further), 1)] = value
 
     def totals(self) -> Totals:
         """All counts since the server started; of all workers, living and dead, where they share. Milliseconds."""

@@ -10,6 +10,7 @@ import msgspec
 
 from upnext.clock import Clock
 from upnext.errors import ReleaseCorrupt, ReleaseError
+from upnext.release.evaluations import Evaluations
 from upnext.release.manifest import MANIFEST_FILE, Manifest, read_manifest
 from upnext.release.release import Release
 from upnext.release.writer import ReleaseWriter
@@ -30,6 +31,7 @@ class Releases:
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "releases"
+        self.evaluations = Evaluations(home)
         self._active_file = self.folder / "active.json"
         self._opened: str | None = None
 

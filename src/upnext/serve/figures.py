@@ -52,10 +52,12 @@ class Counted(msgspec.Struct, kw_only=True):
 
 
 class BreakerFigures(msgspec.Struct, kw_only=True):
-    """A circuit breaker of the worker that answers, and how often those of all workers opened in the window."""
+    """A circuit breaker: its state in the worker that answers, and of all workers together how many do without
+    what it guards, and how often it opened in the window."""
 
     name: str
     state: str
+    workers_open: int
     opened: int
 
 
@@ -100,7 +102,7 @@ class FiguresResponse(msgspec.Struct, kw_only=True):
     refused: list[Counted]  # requests, at the door
     breakers: list[BreakerFigures]
     steering: list[RegionFigures]
-    gauges: dict[str, dict[str, float]]  # by name and tenant
+    gauges: dict[str, dict[str, float]]  # by name, then tenant and further labels with blanks between
     points: list[Point]  # oldest first
 
 
@@ -116,7 +118,7 @@ def figures_of(
     window: Window, totals: Totals, standing: Standing, *, at_ms: int, window_s: float, points: Sequence[Point]
 ) -> FiguresResponse:
     """All figures of one window."""
-    opened = {name: n for (name, state), n in _counts(window, BREAKERS).items() if state == "open"}
+    gauges = across_workers(totals)
     return FiguresResponse(
         at_ms=at_ms,
         window_s=window_s,
@@ -133,14 +135,25 @@ def figures_of(
         events=_counted(window, _by_label(_counts(window, INGESTED), 0)),
         rejected=_counted(window, _by_label(_counts(window, REJECTED), 0)),
         refused=_counted(window, _by_label(_counts(window, REFUSED), 0)),
-        breakers=[
-            BreakerFigures(name=name, state=state, opened=round(opened.get(name, 0)))
-            for name, state in standing.breakers.items()
-        ],
+        breakers=_breakers(window, standing, gauges.get("breakers_open", {})),
         steering=standing.steering,
-        gauges=across_workers(totals),
+        gauges={name: {" ".join(labels): value for labels, value in of.items()} for name, of in gauges.items()},
         points=list(points),
     )
+
+
+def _breakers(
+    window: Window, standing: Standing, workers_open: Mapping[tuple[str, ...], float]
+) -> list[BreakerFigures]:
+    """`workers_open` by tenant and breaker."""
+    opened = {name: n for (name, state), n in _counts(window, BREAKERS).items() if state == "open"}
+    open_in = _by_label(workers_open, 1)
+    return [
+        BreakerFigures(
+            name=name, state=state, workers_open=round(open_in.get(name, 0)), opened=round(opened.get(name, 0))
+        )
+        for name, state in standing.breakers.items()
+    ]
 
 
 def point_of(window: Window, at_ms: int) -> Point:

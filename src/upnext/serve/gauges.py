@@ -27,6 +27,8 @@ def set_gauges(engine: "Engine", metrics: Metrics, lag_events: int) -> None:
     gauge("dead_letters_dropped", totals.dropped_by_age + totals.dropped_by_size)
     gauge("admission_limit", engine.steering.admission.limit)
     gauge("quality_factor", engine.steering.quality.of(f"{engine.tenant}/"))
+    for name, breaker in engine.breakers.items():
+        metrics.set_gauge("breakers_open", float(breaker.state != "closed"), engine.tenant, name)
     gauge("threads_lost", engine.compute.lost)
     shortlists, occasions = engine.ahead.shortlists, engine.ahead.occasions
     gauge("shortlists_at_hand", len(shortlists.l1))

@@ -29,7 +29,8 @@ class ReleaseView(msgspec.Struct, kw_only=True):
     bytes: int = 0
     active: bool
     in_force: bool  # in the worker that answers; follows `active` within a second or so
-    reports: dict[str, Any] = {}  # evaluation, parity and others, by name, as training left them
+    reports: dict[str, Any] = {}  # parity, calibration and others, by name, as training left them
+    evaluations: dict[str, Any] = {}  # by kind, as `upnext evaluate` left them
     problem: str = ""
 
 
@@ -84,6 +85,8 @@ def _listed(releases: Releases, in_force: str | None) -> ReleasesResponse:
     active = releases.active_id()
     newest = releases.ids()[: -_MOST - 1 : -1]
     views = [_view(releases, each, active=each == active, in_force=each == in_force) for each in newest]
+    for view in views:
+        view.evaluations = releases.evaluations.of(view.id)
     return ReleasesResponse(active=active, before=releases.before_id(), releases=views)
 
 

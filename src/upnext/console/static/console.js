@@ -176,7 +176,7 @@ function show(figures) {
   tails("histories", figures.histories.filter((each) => history(each.name) !== rest), power?.name);
   for (const id of ["degraded", "events", "rejected", "refused"]) counts(id, figures[id]);
   fill($("breakers"), figures.breakers.map((each) => h("tr", {}, h("th", { scope: "row" }, each.name.replace("_", " ")),
-    h("td", {}, h("span", { className: `badge ${each.state === "closed" ? "good" : "bad"}` }, each.state.replace("_", " "))), td(number(each.opened)))), "no release yet");
+    h("td", {}, h("span", { className: `badge ${each.state === "closed" ? "good" : "bad"}` }, each.state.replace("_", " "))), td(number(each.workers_open), each.workers_open ? "bad" : ""), td(number(each.opened)))), "no release yet");
   fill($("steering"), figures.steering.map((each) => h("tr", {}, h("th", { scope: "row" }, each.region || "(none)"), td(number(each.quality)),
     h("td", {}, h("span", { className: `badge ${each.guard ? "bad" : "good"}` }, each.guard ? "on" : "off")))), "nothing yet");
   fill($("gauges"), Object.entries(figures.gauges).sort().flatMap(([name, standing]) => Object.entries(standing).map(([tenant, value]) =>
@@ -289,6 +289,26 @@ function report(value) {
     ...nested.map(([name, each]) => h("details", {}, h("summary", {}, name.replaceAll("_", " ")), report(each))));
 }
 
+/** Each evaluation as a table of systems by figures, with half the width of the 95 % interval; what else it holds folded. */
+function evaluations(reports) {
+  const kinds = Object.entries(reports);
+  if (!kinds.length) return h("p", { className: "quiet" }, "not evaluated; run upnext evaluate");
+  return h("div", {}, ...kinds.map(([kind, found]) => h("details", {}, h("summary", {}, `Evaluation: ${kind.replaceAll("-", " ")}`),
+    found.systems ? systems(found) : report(found), Object.keys(found.segments ?? {}).length ? report({ segments: found.segments }) : null)));
+}
+function systems(found) {
+  const figures = [...new Set(Object.values(found.systems).flatMap(Object.keys))];
+  const best = Object.fromEntries(figures.map((name) => [name, Math.max(...Object.values(found.systems).map((of) => of[name] ?? -Infinity))]));
+  const cell = (system, of, name) => {
+    if (of[name] === undefined) return td("–");
+    const interval = found.intervals?.[system]?.[name], whole = Number.isInteger(of[name]);
+    return td(`${whole ? number(of[name]) : of[name].toFixed(4)}${interval ? ` ±${((interval[1] - interval[0]) / 2).toFixed(3)}` : ""}`, !whole && of[name] === best[name] ? "best" : "");
+  };
+  const head = h("thead", {}, h("tr", {}, ...["system", ...figures].map((name) => h("th", { scope: "col" }, name))));
+  const rows = Object.entries(found.systems).map(([system, of]) => h("tr", {}, h("th", { scope: "row" }, system.replaceAll("_", " ")), ...figures.map((name) => cell(system, of, name))));
+  return h("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Systems evaluated" }, h("table", {}, head, h("tbody", {}, ...rows)));
+}
+
 async function releases() {
   const found = await ask("/v1/ops/releases");
   $("roll-back").disabled = !found.before;
@@ -300,7 +320,8 @@ async function releases() {
     return h("li", { className: "panel" }, h("div", { className: "head" }, h("h2", {}, h("code", {}, each.id), " ", ...badges.filter(Boolean).flatMap((badge) => [badge, " "])), activate),
       each.problem ? h("p", { className: "bad" }, each.problem) : h("p", { className: "facts" }, ...facts.map(([name, value]) => h("span", {}, `${name} `, h("b", {}, String(value))))),
       each.notes ? h("p", {}, each.notes) : null,
-      h("details", {}, h("summary", {}, "Reports: evaluation, parity and others"), report(each.reports)));
+      evaluations(each.evaluations),
+      h("details", {}, h("summary", {}, "Reports of the training: parity, calibration and others"), report(each.reports)));
   }));
   if (!found.releases.length) $("releases").replaceChildren(h("li", { className: "quiet" }, "there is no release yet; train one"));
 }

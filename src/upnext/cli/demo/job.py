@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from upnext.cli.home import opened_home
+from upnext.cli.output import as_json
 from upnext.cli.pipeline.evaluation import evaluate_split, open_subject
 from upnext.cli.pipeline.plan import TrainSettings
 from upnext.cli.pipeline.run import TrainingRun
@@ -54,12 +55,13 @@ def learn(home: Path, data: Path, settings: Settings, train: TrainSettings, seed
             )  # fmt: skip
             progress(1, 1, f"{report.accepted_events:,} events, {report.duplicates:,} already there")
         run = TrainingRun(home, opened.store, opened.records, opened.event_log, settings, train, seed, steps)
-        release = run.release(data.name, "leave-one-out", hold_out=True)
-        Releases(home).activate(release.id)
+        release, releases = run.release(data.name, "leave-one-out", hold_out=True), Releases(home)
+        releases.activate(release.id)
         with steps.step("evaluation") as progress:
-            subject = open_subject(Releases(home).open_active(), opened.records, opened.event_log, settings)
+            subject = open_subject(releases.open_active(), opened.records, opened.event_log, settings)
             measured = evaluate_split(subject, "leave-one-out", settings, seed, progress)
     evaluation = EvaluationReport.of(measured, dataset=data.name, split="leave-one-out", seed=seed, release=release.id)
+    releases.evaluations.keep(release.id, "leave-one-out", as_json(evaluation))
     users = _latest_users(subject.world.columns)
     console.print(f"release [bold]{release.id}[/bold] in {home / 'releases'}")
     return Learnt(users, subject.live.funnel.catalog.genres, as_table(evaluation))

@@ -69,6 +69,9 @@ class ItemSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Items posted since the release was made."""
 
     fresh_rows: Count = 4_096  # places a release keeps free for them
+    # posted items past which they move into the vector indexes, all but the newest half of so many; 0: they never do,
+    # and every request looks at each of them
+    index_after: Count = 1_024
     follow_ms: AtLeastOne = 50  # how often a worker looks for posted and deleted items
     # where the vectors of items come from: the release, mapped; or the store, for catalogues beyond a machine's memory
     tier: Literal["release", "store"] = "release"

@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from tests.serve.conftest import PATIENT, error_of, running
+from tests.serve.test_engine import until
 from upnext.serve.engine import Engine
-from upnext.settings import BudgetSettings, Settings
+from upnext.settings import BudgetSettings, ItemSettings, Settings
 
 HURRIED = Settings(budget=BudgetSettings(full_ms=0.001))  # every answer is what the crowd likes
 
@@ -82,6 +83,22 @@ def test_a_posted_item_is_found_by_its_content_and_stepped_over_when_clicked(hom
         assert (shown["title"], shown["genre"]) == (known.title, known.genres[0])
         await client.post("/v1/events", json={"action": "click", "user_id": "fan", "item_id": "brand/new"})
         assert "brand/new" not in await slate(client, user_id="fan", k=100), "seen"
+
+
+def test_many_posted_items_move_into_the_indexes_beside_the_requests(home: Path) -> None:
+    settings = Settings(budget=PATIENT.budget, items=ItemSettings(index_after=4))
+
+    @scenario(home, settings)
+    async def _(client: httpx.AsyncClient, engine: Engine) -> None:
+        assert engine.live is not None
+        known = next(item for item in engine.records.items() if item.title and item.genres)
+        facts = {"title": known.title, "genres": list(known.genres), "text": known.text}
+        retrieval = engine.live.funnel.retrieval
+        n_released = retrieval.n_indexed
+        await client.post("/v1/items", json=[{"item_id": f"new{number}", **facts} for number in range(5)])
+        await asyncio.wait_for(until(lambda: retrieval.n_indexed == n_released + 3), 60)
+        similar = (await client.get(f"/v1/items/{known.item_id}/similar?k=50")).json()["items"]
+        assert {f"new{number}" for number in range(5)} <= {item["item_id"] for item in similar}
 
 
 def test_posted_items_and_users_outlive_the_server(home: Path) -> None:

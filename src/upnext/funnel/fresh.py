@@ -55,6 +55,7 @@ class FreshItems:
         self._lock = threading.Lock()
         self._coming: dict[int, Item] = {}  # by row: to be embedded, the first to come first
         self._met: set[int] = set()  # fresh rows that have been let in
+        self._moved: set[int] = set()  # rows whose vectors came or changed since `settled` was asked
         self._left_out: set[int] = set()  # keys
         self._heeded = revision
         self._withdrawn: dict[str, int] = {}  # items withdrawn before their turn, and by which revision
@@ -78,6 +79,13 @@ class FreshItems:
     def waiting(self) -> int:
         """How many items have to wait for the next release, since this one has no row left for them."""
         return len(self._left_out)
+
+    def settled(self) -> tuple[int, set[int]]:
+        """The row before which no item waits for its vectors, and the rows that got theirs since the last call."""
+        with self._lock:
+            moved, self._moved = self._moved, set()
+            catalog = self._funnel.catalog
+            return min(self._coming, default=catalog.n_released + catalog.n_fresh), moved
 
     def withdraw(self, changes: Sequence[ItemChange], revision: int) -> None:
         """Makes all withdrawals up to `revision` hold at once: deleted, blocked and unavailable items leave no more.
@@ -183,6 +191,7 @@ class FreshItems:
         if (side := self._item_side) is not None:
             inputs = funnel.assembler.items(funnel.crowd.trends, rows)
             side.table[rows] = side.rows(inputs)
+        self._moved.update(rows.tolist())
         for row in rows.tolist():
             self._met.add(row)
             funnel.reranker.item_changed(row)

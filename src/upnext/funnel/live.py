@@ -21,6 +21,7 @@ from upnext.features.spec import Chosen, FeatureSpec
 from upnext.features.user_view import UserView
 from upnext.funnel.fresh import FreshItems
 from upnext.funnel.funnel import Funnel
+from upnext.funnel.indexing import Indexing
 from upnext.funnel.ranking.opening import open_ranker
 from upnext.funnel.retrieval.neighbours import Neighbours
 from upnext.funnel.retrieval.sources import Indexes
@@ -53,6 +54,7 @@ class Live:
     fresh: FreshItems  # its revision: that of the last change of items which the release, and by now the funnel, has
     item_rows: ItemRows | None = None  # where vectors and the ranker's items come from the store
     steps: SessionStepper | None = None  # `stepper` as requests and the applying of events use it, guarded
+    indexing: Indexing | None = None  # None where vectors come from the store: posted items are looked at one by one
     text: ContentText | None = None  # words to vectors of the content space
 
     def view(
@@ -107,9 +109,11 @@ def open_live(
         inputs, queries = input_tables(release), _query_vectors(release, text)
         stepper = GraphStepper(graph, cast(npt.NDArray[Any], steps), catalog, facts["encoders"], inputs, queries)
     fresh = FreshItems(funnel, text, side, settings.items, facts["records_revision"])
+    indexing = Indexing(funnel, fresh, settings.items) if item_rows is None else None
     return Live(
-        release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], fresh, item_rows, text=text
-    )
+        release.id, release.manifest.created_ms, funnel, stepper, facts["log_sequence"], fresh, item_rows,
+        indexing=indexing, text=text,
+    )  # fmt: skip
 
 
 def _item_rows(release: Release, tier: ItemTier, settings: Settings, clock: Clock) -> ItemRows:

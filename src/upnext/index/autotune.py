@@ -11,6 +11,7 @@ import numpy.typing as npt
 from upnext.clock import Clock, SystemClock
 from upnext.errors import DataError
 from upnext.index.faiss_index import FaissIndex, checked
+from upnext.index.growing import effort_of
 from upnext.index.interface import Floats, Rows, VectorIndex
 from upnext.index.opening import KINDS
 
@@ -143,7 +144,7 @@ def _measured(
 ) -> IndexTrial:
     """The grown index as it is searched, which is how the one before was."""
     asked = near_items(vectors, seed) if queries is None else np.ascontiguousarray(queries, np.float32)
-    effort = before.parameters.get("nprobe", before.parameters.get("ef", 0))
+    effort = effort_of(before)
     grown.set_effort(effort)
     one = _Candidate(grown, effort, 0.0, len(faiss.serialize_index(grown.index)))
     k = min(k, len(vectors))

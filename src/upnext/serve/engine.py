@@ -68,6 +68,7 @@ _MEASURE_EVERY_MS = 1_000.0
 _STORE_EVERY_MS = 50.0
 _NOTE_EVERY_MS = 10_000.0
 _TRIM_EVERY_MS = 60_000.0
+_INDEX_EVERY_MS, _BUILDING_NICENESS = 1_000.0, 10
 _LONGEST_ROUND_MS = 200.0  # after which other rounds have their turn
 _NO_KEYS: Keys = np.empty(0, np.uint64)
 _log = logging.getLogger(__name__)
@@ -140,6 +141,9 @@ class Engine:
         self._closing = False
         self._watching: asyncio.Task[None] | None = None
         self._rounds = Rounds(self._made_rounds(), clock)
+        # Building an index takes seconds, which neither requests nor the other rounds have.
+        indexing = Round("indexing posted items", _INDEX_EVERY_MS, self._index)
+        self._building = Rounds([indexing], clock, name="building", niceness=_BUILDING_NICENESS)
 
     @property
     def live(self) -> Live | None:
@@ -170,6 +174,7 @@ class Engine:
         self.served_writer.start()
         self.gc_pauses.start()
         self._rounds.start()
+        self._building.start()
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
@@ -182,6 +187,7 @@ class Engine:
         if self.in_force:
             self.in_force.follower.close()
         self._rounds.close()
+        self._building.close()
         self.gc_pauses.stop()
         self.writer.close()
         self.served_writer.close()
@@ -304,6 +310,10 @@ class Engine:
             Round("measuring", _MEASURE_EVERY_MS, self._measure),
             Round("dropping old dead letters", _TRIM_EVERY_MS, self.dead_letters.trim),
         ]
+
+    def _index(self) -> None:
+        if (live := self.live) and live.indexing and live.indexing.work():
+            _log.info("the vector indexes hold %d items now", live.funnel.retrieval.n_indexed)
 
     def _join(self) -> None:
         self.joiner.catch_up(deadline=Deadline.after(self.clock, _LONGEST_ROUND_MS), wait=False)

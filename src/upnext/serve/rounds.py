@@ -1,6 +1,7 @@
 """Work that a worker does now and then beside its requests, in one thread; knows not what the work is."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ class Round:
 class Rounds:
     """One thread, one piece of work after the other."""
 
-    def __init__(self, rounds: Sequence[Round], clock: Clock) -> None:
+    def __init__(self, rounds: Sequence[Round], clock: Clock, *, name: str = "rounds", niceness: int = 0) -> None:
+        """`name` is the thread's. With `niceness` the thread gives way to all others of the machine: see setpriority(2), by thread on Linux."""
         self._rounds = rounds
         self._clock = clock
+        self._niceness = niceness
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -59,5 +62,7 @@ class Rounds:
             each.failing = ""
 
     def _run(self) -> None:
+        if self._niceness:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while not self._stopping.wait(max(self.once(), 1.0) / 1_000):
             pass

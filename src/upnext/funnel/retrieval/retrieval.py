@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,18 @@ from upnext.state.crowd import Crowd
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+
+
+class _Open(NamedTuple):
+    """What any request may be answered with, of one state of the indexes."""
+
+    indexes: Indexes
+    n_indexed: int
+    eligible: Eligible | None
+    n_withdrawn: int  # so many more to fetch from an index
+    fresh_rows: Rows  # in no index
+
+
 _MOST_SPARE = 200  # past so many seen and excluded items, they are filtered inside the search instead of after it
 # Past so many items of the indexes that may not leave, a search leaves them out itself, which makes every search
 # slower; up to here so many more are fetched, which keeps recall even where all of them are near.
@@ -60,8 +73,6 @@ class Retrieval:
         self._indexes = indexes
         self._crowd = crowd
         self._allowed = allowed
-        known = [index.n_items for index in (indexes.session, indexes.user, indexes.content) if index is not None]
-        self._n_indexed = min(known, default=len(allowed))
         self._open = self._opened()
         self._stale = False
         self._settings = settings
@@ -71,6 +82,21 @@ class Retrieval:
             for name, function in SOURCE_FUNCTIONS.items()
             if getattr(settings, name) > 0
         ]
+
+    @property
+    def indexes(self) -> Indexes:
+        """Those in force."""
+        return self._indexes
+
+    @property
+    def n_indexed(self) -> int:
+        """How many items, the first ones, they hold."""
+        return _n_indexed(self._indexes, len(self._allowed))
+
+    def put_indexes(self, indexes: Indexes) -> None:
+        """Other indexes from the next request on: over as many items in each space, no fewer than before."""
+        self._indexes = indexes
+        self._stale = True
 
     def allowed_changed(self) -> None:
         """The next request sees which items may leave now. Until then none leaves that may not: see `keep`."""
@@ -82,8 +108,8 @@ class Retrieval:
         None when nothing is known of the item.
         """
         request = request or SlateRequest(subject=None, k=n)
-        eligible, spare, fresh_rows = self._eligible_for(request, _NO_ROWS)
-        return similar_rows(row, n, self._vectors, self._indexes, eligible, spare, fresh_rows)
+        now, eligible, spare = self._eligible_for(request, _NO_ROWS)
+        return similar_rows(row, n, self._vectors, now.indexes, eligible, spare, now.fresh_rows)
 
     def candidates(
         self,
@@ -137,33 +163,33 @@ class Retrieval:
         return found
 
     def _lookup(self, view: UserView, signals: Signals, request: SlateRequest, seen_rows: Rows) -> Lookup:
-        eligible, spare, fresh_rows = self._eligible_for(request, seen_rows)
-        return Lookup(view, signals, self._crowd, self._vectors, self._indexes, eligible, spare, fresh_rows)
+        now, eligible, spare = self._eligible_for(request, seen_rows)
+        return Lookup(view, signals, self._crowd, self._vectors, now.indexes, eligible, spare, now.fresh_rows)
 
-    def _eligible_for(self, request: SlateRequest, seen_rows: Rows) -> tuple[Eligible | None, int, Rows]:
-        """What sources may return, how many more they fetch for those dropped afterwards, and the fresh rows."""
+    def _eligible_for(self, request: SlateRequest, seen_rows: Rows) -> tuple[_Open, Eligible | None, int]:
+        """What any request finds now, what sources may return, and how many more they fetch for those dropped."""
         if self._stale:
             self._stale = False  # before the look: a change meanwhile is looked at next time
             self._open = self._opened()
-        eligible, n_withdrawn, fresh_rows = self._open
+        now = self._open
         spare = len(seen_rows) + len(request.exclude_rows)
         if request.allowed is None and spare <= _MOST_SPARE:
-            return eligible, spare + n_withdrawn, fresh_rows
+            return now, now.eligible, spare + now.n_withdrawn
         mask = self._allowed.copy() if request.allowed is None else self._allowed & request.allowed
         mask[seen_rows.astype(np.intp)] = False  # three times as quick by that type
         mask[request.exclude_rows] = False
-        return Eligible.of(mask, self._n_indexed), 0, fresh_rows
+        return now, Eligible.of(mask, now.n_indexed), 0
 
-    def _opened(self) -> tuple[Eligible | None, int, Rows]:
-        """What any request may be answered with, how many more to fetch from an index, and the fresh rows."""
-        allowed, n_indexed = self._allowed, self._n_indexed
+    def _opened(self) -> _Open:
+        allowed, indexes = self._allowed, self._indexes
+        n_indexed = _n_indexed(indexes, len(allowed))
         fresh_rows = (n_indexed + allowed[n_indexed:].nonzero()[0]).astype(np.int32)
         n_withdrawn = n_indexed - int(np.count_nonzero(allowed[:n_indexed]))
         if not n_withdrawn:
-            return None, 0, fresh_rows
+            return _Open(indexes, n_indexed, None, 0, fresh_rows)
         if n_withdrawn <= _MOST_WITHDRAWN:
-            return Eligible(allowed, None), n_withdrawn, fresh_rows
-        return Eligible.of(allowed, n_indexed), 0, fresh_rows
+            return _Open(indexes, n_indexed, Eligible(allowed, None), n_withdrawn, fresh_rows)
+        return _Open(indexes, n_indexed, Eligible.of(allowed, n_indexed), 0, fresh_rows)
 
     def _kept(self, merged: Candidates, keep: Callable[[Rows], Mask]) -> Candidates:
         """Filtered after the merge, so that the filter runs once, and cut after the filter."""
@@ -172,3 +198,9 @@ class Retrieval:
             return Candidates(merged.rows[:cap], merged.scores[:cap], merged.sources[:cap])
         chosen = kept.nonzero()[0][:cap]
         return Candidates(merged.rows.take(chosen), merged.scores.take(chosen), merged.sources.take(chosen))
+
+
+def _n_indexed(indexes: Indexes, n_items: int) -> int:
+    """Items in every index; all where there is none."""
+    known = [index.n_items for index in (indexes.session, indexes.user, indexes.content) if index is not None]
+    return min(known, default=n_items)

@@ -104,7 +104,7 @@ def trending(look: Lookup, n: int) -> Rows:
 
 
 def fresh(look: Lookup, n: int) -> Rows:
-    """Items posted since the release was made, which are too few for an index: all are looked at.
+    """Items posted lately, in no index yet: all are looked at.
 
     The best for the session vector, else the user vector, else by text; for a user without any of them the newest.
     """

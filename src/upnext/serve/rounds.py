@@ -26,7 +26,7 @@ class Rounds:
     """One thread, one piece of work after the other."""
 
     def __init__(self, rounds: Sequence[Round], clock: Clock, *, name: str = "rounds", niceness: int = 0) -> None:
-        """`name` is the thread's. With `niceness` the thread gives way to all others of the machine: see setpriority(2), by thread on Linux."""
+        """The thread is called `name`. With `niceness` it gives way to others; see setpriority(2)."""
         self._rounds = rounds
         self._clock = clock
         self._niceness = niceness

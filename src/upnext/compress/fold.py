@@ -114,6 +114,14 @@ class FoldedItems:
         """Rows (n, h1) int8 for raw inputs (n, d_item)."""
         return fold_rows(item_inputs, self.weight, self.offset)
 
+    def of(self, item_inputs: Floats) -> "FoldedItems":
+        """The table of a catalogue (n_items, d_item), in blocks, to bound memory."""
+        table = np.empty((len(item_inputs), len(self.scale)), dtype=np.int8)
+        for begin in range(0, len(table), BLOCK_ITEMS):
+            block = slice(begin, begin + BLOCK_ITEMS)
+            table[block] = self.rows(item_inputs[block])
+        return FoldedItems(table, self.scale, self.weight, self.offset)
+
     def first(self, n_columns: int) -> "FoldedItems":
         """The table's first columns."""
         cut = slice(n_columns)
@@ -122,13 +130,9 @@ class FoldedItems:
 
 
 def fold_item_side(weights: RankerWeights, item_inputs: Floats, scale: Floats) -> FoldedItems:
-    """The table of the whole catalogue (n_items, d_item), quantized with `scale` (h1,); in blocks, to bound memory."""
-    weight, offset = weights.item.folded / scale, weights.item.offset / scale
-    table = np.empty((len(item_inputs), len(scale)), dtype=np.int8)
-    for begin in range(0, len(table), BLOCK_ITEMS):
-        block = slice(begin, begin + BLOCK_ITEMS)
-        table[block] = fold_rows(item_inputs[block], weight, offset)
-    return FoldedItems(table, scale, weight, offset)
+    """The table of the whole catalogue (n_items, d_item), quantized with `scale` (h1,)."""
+    empty = np.empty((0, len(scale)), dtype=np.int8)
+    return FoldedItems(empty, scale, weights.item.folded / scale, weights.item.offset / scale).of(item_inputs)
 
 
 def item_range(weights: RankerWeights, item_inputs: Floats) -> Floats:

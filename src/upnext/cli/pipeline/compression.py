@@ -1,11 +1,12 @@
 """Step three: the trained ranker pruned and quantized as far as it bears, and the proof that its graphs agree."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from upnext.cli.pipeline.impression_lists import with_impressions
 from upnext.cli.pipeline.plan import TrainSettings
@@ -22,6 +23,7 @@ from upnext.models.ranker_lists import RankerLists
 from upnext.release.onnx_session import open_session
 from upnext.training.ranker_loop import train_ranker
 
+Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int, str], None]
 
 
@@ -34,6 +36,10 @@ class CompressedRanker:
     rows: list[SweepRow]
     default_exit: str
     models: Mapping[float, RankerDnn]  # what the graphs were made of, by share of neurons, the whole one first
+
+    def with_items(self, item_inputs: Floats) -> "CompressedRanker":
+        """The same for a catalogue whose raw inputs are `item_inputs` (n_items, d_item) now."""
+        return replace(self, served=replace(self.served, items=self.served.items.of(item_inputs)))
 
     def opened(self, chunk: int) -> GraphRanker:
         """The graphs, ready to score, without a release."""

@@ -23,6 +23,8 @@ def ranker_lists(
     retrieved makes no list: ranking could not have helped.
     """
     columns, funnel = world.columns, replay.funnel
+    # A release has the item side as of when it was made, whatever is chosen afterwards: so it is here.
+    items = funnel.assembler.items(funnel.crowd.trends)
     events = np.flatnonzero(chosen)
     asked = np.zeros(len(events), np.bool_)
     sample = np.random.default_rng(seed).permutation(len(events))[:most]
@@ -56,7 +58,6 @@ def ranker_lists(
         )  # fmt: skip
         if place % 500 == 0 or place == len(events) - 1:
             progress(place + 1, len(events), f"{n_lists:,} of {n_asked:,} found by retrieval")
-    items = funnel.assembler.items(funnel.crowd.trends)
     tasks = task_labels(columns, of_event[:n_lists], known)
     lists = RankerLists(items, user[:n_lists], rows[:n_lists], cross[:n_lists], target[:n_lists], tasks)
     return lists, n_lists / max(1, n_asked)

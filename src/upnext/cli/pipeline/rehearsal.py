@@ -3,12 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
+from upnext.catalog.catalog import Catalog
 from upnext.cli.pipeline.encoders import histories_of
 from upnext.cli.pipeline.world import World
 from upnext.clock import SystemClock
+from upnext.features.assemble import Assembler
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.session_stepper import GraphStepper
-from upnext.features.spec import Chosen
+from upnext.features.spec import Chosen, FeatureSpec
 from upnext.funnel.funnel import Funnel
 from upnext.funnel.ranking.ranker import Ranker
 from upnext.funnel.replay import Histories, Replay
@@ -27,6 +29,11 @@ def crowd_of(world: World, mask: Mask, settings: Settings) -> Crowd:
         world.visitors[columns.user[mask]], columns.session[mask], columns.item[mask], columns.timestamp_ms[mask]
     )
     return crowd
+
+
+def item_inputs(catalog: Catalog, vectors: ItemVectors, crowd: Crowd, spec: FeatureSpec) -> npt.NDArray[np.float32]:
+    """(n_items, n_item_features): the ranker's side of items, as they are in the eyes of `crowd`."""
+    return Assembler(catalog, vectors, spec.chosen()).items(crowd.trends)
 
 
 def histories_at(

@@ -1,7 +1,7 @@
 """The ranker as boosted trees: grown, judged at each of its exits, and put into a release."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter_ns
 
 import msgspec
@@ -37,13 +37,18 @@ class TreesExit(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class GrownTrees:
-    """What a release takes of boosted trees. `items` (n_items, width) float32: the columns they read of an item."""
+    """What a release takes of boosted trees. `items` (n_items, width) float32: the `columns` they read of an item."""
 
     trees: RankerTrees
     items: Floats
+    columns: list[int]
     exits: list[TreesExit]
     default_exit: str
     ranker: TreeRanker
+
+    def with_items(self, item_inputs: Floats) -> "GrownTrees":
+        """The same for a catalogue whose raw inputs are `item_inputs` (n_items, d_item) now."""
+        return replace(self, items=np.ascontiguousarray(item_inputs[:, self.columns]))
 
     def opened(self, chunk: int) -> TreeRanker:
         """The trees, ready to score, without a release."""
@@ -78,7 +83,8 @@ def grow_trees(
     learning, kept_back = lists.take(order[n_kept_back:]), lists.take(order[:n_kept_back])
     learning = with_impressions(learning, impressions, settings.lists.impression_weight)
     trees = train_trees(learning, spec, settings.trees, seed=seed, progress=progress)
-    items = lists.item_inputs[:, plain_columns(spec.item)]
+    columns = plain_columns(spec.item)
+    items = lists.item_inputs[:, columns]
     ranker = tree_ranker(trees.model, items, spec, trees.exits)
     exits = []
     for count in trees.exits:
@@ -90,7 +96,7 @@ def grow_trees(
         )
     best = max(each.ndcg for each in exits)  # the shallowest exit that loses next to nothing is taken
     default = next(each.exit for each in exits if each.ndcg >= 0.995 * best)
-    return GrownTrees(trees, items, exits, default, ranker)
+    return GrownTrees(trees, items, columns, exits, default, ranker)
 
 
 def tree_ranker(model: bytes, items: Floats, spec: FeatureSpec, exits: tuple[int, ...]) -> TreeRanker:

@@ -16,7 +16,7 @@ from upnext.cli.pipeline.indexes import TunedIndexes, extend_indexes
 from upnext.cli.pipeline.lists import ranker_lists
 from upnext.cli.pipeline.plan import SplitName, TrainSettings, split_of
 from upnext.cli.pipeline.ranker_labels import may_be_known
-from upnext.cli.pipeline.rehearsal import crowd_of, histories_at, rehearse
+from upnext.cli.pipeline.rehearsal import crowd_of, histories_at, item_inputs, rehearse
 from upnext.cli.pipeline.run import Steps
 from upnext.cli.pipeline.selection import Listed
 from upnext.cli.pipeline.update_base import UpdateBase, learnt_before, merge_of, open_base, step_of
@@ -26,7 +26,6 @@ from upnext.cli.pipeline.write import ReleaseFacts, write_release
 from upnext.clock import SystemClock
 from upnext.compress.kept import KeptRanker
 from upnext.errors import TrainingError
-from upnext.features.assemble import Assembler
 from upnext.features.session_stepper import GraphStepper
 from upnext.features.spec import FeatureSpec
 from upnext.funnel.live import input_tables
@@ -98,11 +97,12 @@ class UpdateRun:
             with self._steps.step("new items, the newest too"):
                 encoders = self._encoders(base, events.visible, events.new, Path(folder))
                 tuned = self._indexes(base, encoders, events.visible)
-            listed = self._as_served(base, encoders, listed, events)
             ranker = self._ranker(base, listed)
             with self._steps.step("calibration"):
                 opened = ranker.opened(self._settings.ranking.chunk)
                 calibration = calibrated(opened, listed.lists, self._train, self._seed)
+                now = crowd_of(world, events.visible, self._settings)
+                ranker = ranker.with_items(item_inputs(world.catalog, encoders.vectors, now, listed.spec))
             cut = int(world.columns.timestamp_ms[split.case_events].min()) if cut_ms is None else cut_ms
             facts = ReleaseFacts(
                 encoders=base.facts["encoders"], dataset=dataset or base.facts["dataset"], split=split_name,
@@ -153,7 +153,9 @@ class UpdateRun:
         replayed[np.flatnonzero(events.older)[-n_old:]] = True
         new = self._replayed(base, encoders, tuned, events.older | events.earlier, events.later, known, n_new)
         old = self._replayed(base, encoders, tuned, events.older & ~replayed, replayed, known, n_old)
-        lists = with_impressions(new.lists, old.lists, 1.0) if len(old.lists) else new.lists
+        lists = new.lists
+        if len(old.lists):  # with the item side as of before either, so that none has a glimpse of what is chosen
+            lists = with_impressions(replace(lists, item_inputs=old.lists.item_inputs), old.lists, 1.0)
         if len(lists) < 2:
             raise TrainingError(
                 f"retrieval found {len(lists)} of the events to learn from, too few for an update; train anew"
@@ -176,12 +178,6 @@ class UpdateRun:
         with self._steps.step("ranker lists") as progress:
             lists, share = ranker_lists(world, replay, chosen, known, most, self._seed, progress)
         return Listed(lists, replay.funnel.assembler.spec, share)
-
-    def _as_served(self, base: UpdateBase, encoders: Encoders, listed: Listed, events: _Events) -> Listed:
-        """The lists with the catalogue's inputs as the release will have them, the newest items learnt too."""
-        crowd = crowd_of(base.world, events.visible, self._settings)
-        assembler = Assembler(base.world.catalog, encoders.vectors, base.live.funnel.assembler.chosen)
-        return replace(listed, lists=replace(listed.lists, item_inputs=assembler.items(crowd.trends)))
 
     def _indexes(self, base: UpdateBase, encoders: Encoders, visible: Mask) -> TunedIndexes:
         world, funnel = base.world, base.live.funnel

@@ -45,7 +45,7 @@ class Bench:
     def _prepare(self, subject: str) -> tuple[np.ndarray, ...]:
         funnel = self.live.funnel
         view = self.live.view(subject, self.store, self.never)
-        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
+        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd)
         answer = Answer(funnel.popular())
         candidates = funnel.candidates(view, signals, SlateRequest(subject=subject, k=20), answer, self.never)
         cross = funnel.assembler.cross(view, signals, candidates.rows, candidates.sources, funnel.crowd)

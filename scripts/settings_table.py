@@ -17,6 +17,7 @@ from upnext.settings import Settings, settings_table
 _UNITS = {"_ms": "ms", "_bytes": "bytes"}
 # For settings whose name says it all, so that the source has no comment.
 _PLAIN = {
+    "trends.context_half_life_ms": "half-life of the counts by the values of `trends.contexts`",
     "trends.covisit_half_life_ms": "half-life of the counts of what was chosen next",
     "retrieval.session_vector": "as retrieval.user_vector",
     "retrieval.covisit": "as retrieval.user_vector",
@@ -29,6 +30,7 @@ _PLAIN = {
     "retrieval.neighbours_weight": "as retrieval.user_vector_weight",
     "retrieval.content_weight": "as retrieval.user_vector_weight",
     "retrieval.popular_weight": "as retrieval.user_vector_weight",
+    "retrieval.context_weight": "as retrieval.user_vector_weight",
     "retrieval.trending_weight": "as retrieval.user_vector_weight",
     "retrieval.fresh_weight": "as retrieval.user_vector_weight",
     "serve.host": "address to listen on",

@@ -105,6 +105,11 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     covisit_bytes: AtLeastOne = 256 * 2**20  # bound on the table of successors, per worker
     sessions_per_item: AtLeastOne = 100  # newest sessions that an item was in, kept for the source `session_knn`
     sessions_bytes: AtLeastOne = 64 * 2**20  # bound on the table of newest sessions, per worker
+    # keys of an event's context by whose values the crowd is counted apart, for the source `context`
+    contexts: Annotated[tuple[str, ...], msgspec.Meta(max_length=4)] = ("device", "region", "referrer")
+    context_values: AtLeastOne = 64  # most values told apart of each of them, those met first
+    context_items: AtLeastOne = 4_096  # items counted so, those chosen lately
+    context_half_life_ms: AtLeastOne = HOUR_MS
     follow_ms: AtLeastOne = 50  # how often a worker reads the log for events taken by others
     snapshot_ms: AtLeastOne = 15 * 60_000  # how often the counts are kept, for workers that start to go on from
 
@@ -121,6 +126,7 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     trending: Count = 100
     fresh: Count = 50  # items posted since the release was made
     session_knn: Count = 100  # what the newest sessions with the user's latest items held too
+    context: Count = 100  # what the crowd chooses now under the same circumstances: see `trends.contexts`
     neighbours: Count = 100  # items like the user's latest, from lists learnt in training
     # of the release, where it has some; "settings": those below, which are also what learning begins with
     weights: Literal["learnt", "settings"] = "learnt"
@@ -133,6 +139,7 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     fresh_weight: Weight = 0.3
     session_knn_weight: Weight = 0.3
     neighbours_weight: Weight = 0.3
+    context_weight: Weight = 0.3
     shadow_interactions: Count = 5  # the content source runs until a user has so many interactions
     recall_target: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.95  # of the vector index against exact search
 

@@ -87,7 +87,7 @@ def lists_until(trained_home: TrainedHome, n_events: int) -> RankerLists:
     events = np.flatnonzero(interactions(world.columns))[: 3_000 + n_events]
     kept = np.zeros(len(world.columns.user), np.bool_)
     kept[events] = True
-    names = ("user", "item", "action", "timestamp_ms", "session", "value", "seq", "device", "region")
+    names = ("user", "item", "action", "timestamp_ms", "session", "value", "seq", "context")
     world = replace(
         world, columns=replace(world.columns, **{name: getattr(world.columns, name)[kept] for name in names})
     )
@@ -111,6 +111,7 @@ def test_features_are_as_they_were_when_asked_whatever_came_later(trained_home: 
     np.testing.assert_array_equal(early.target, late.target[:n])
     np.testing.assert_array_equal(early.cross, late.cross[:n])
     np.testing.assert_array_equal(early.user, late.user[:n])
+    np.testing.assert_array_equal(early.item_inputs, late.item_inputs)
 
 
 def test_served_slates_of_other_inputs_of_the_same_number_are_not_learnt_from() -> None:

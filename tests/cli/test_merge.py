@@ -43,8 +43,9 @@ OFF = dict.fromkeys(("user_vector", "session_vector", "content", "neighbours", "
 def test_the_merge_of_the_cases_is_that_of_retrieval() -> None:
     retrieval = RetrievalSettings(**OFF | {"popular": 50})
     cases = merge_cases(Log(), replayed(retrieval), np.ones(len(CLICKS), bool), 100, 0, lambda *_: None)
-    assert cases.sources == ("covisit", "session_knn", "popular")
-    weights = np.array([retrieval.covisit_weight, retrieval.session_knn_weight, retrieval.popular_weight], np.float32)
+    assert cases.sources == ("covisit", "session_knn", "context", "popular")
+    names = ("covisit", "session_knn", "context", "popular")
+    weights = np.array([getattr(retrieval, f"{name}_weight") for name in names], np.float32)
     replay, asked = replayed(retrieval), 0
     columns = Log().columns
     places = cases.places(weights)

@@ -9,6 +9,7 @@ from upnext.catalog.catalog import Catalog
 from upnext.cli.pipeline.evaluation import _in_rows_of
 from upnext.cli.pipeline.world import World, load_world
 from upnext.domain.event import Event, Item, User
+from upnext.domain.identity import key_of
 from upnext.errors import DataError, TrainingError
 from upnext.ingest.memory_log import MemoryEventLog
 from upnext.ingest.records import Records
@@ -61,10 +62,11 @@ def test_users_are_matched_to_the_subjects_of_events(log: MemoryEventLog, record
 def test_a_world_up_to_an_event_has_columns_of_one_length_and_only_items_named_by_then(
     log: MemoryEventLog, records: Records
 ) -> None:
-    columns = load_world(log, records, until_sequence=2).columns
+    columns = load_world(log, records, until_sequence=2, contexts=("device", "region")).columns
     assert columns.items == ["a", "gone"]
     assert columns.users == ["u:ann"]
-    assert [columns.devices[device] for device in columns.device] == ["d1", "d2"]
+    assert [columns.context_of(event)[0] for event in range(2)] == [key_of("device=d1"), key_of("device=d2")]
+    assert columns.context.shape == (len(columns), 2)
 
 
 def test_without_events_or_items_there_is_nothing_to_learn_from(log: MemoryEventLog, records: Records) -> None:

@@ -29,7 +29,7 @@ KNOWN = UserView(
 
 
 def signals(view: UserView, crowd: Crowd, vectors: ItemVectors) -> Signals:
-    return signals_of(view, world.catalog(), vectors, crowd.covisits)
+    return signals_of(view, world.catalog(), vectors, crowd)
 
 
 def columns(
@@ -111,11 +111,11 @@ def test_a_row_does_not_depend_on_the_other_candidates_nor_on_its_place(chosen: 
     tables = [generator.standard_normal((n_items, dim)).astype(np.float32) for dim in (65, 64, 48)]
     vectors, crowd = ItemVectors(*tables), Crowd(n_items, Settings())
     for step, row in enumerate(generator.integers(0, n_items, 2_000).tolist()):
-        crowd.observe(step % 9, 0, row, world.NOW_MS + step * 40_000)
+        crowd.observe(step % 9, 0, row, world.NOW_MS + step * 40_000, (step % 2 + 1, step % 3 + 1, step % 5 + 1))
     view = UserView(9, 1, np.arange(9, dtype=np.int32), user_vector=tables[1][0], session_vector=tables[0][1, :-1])
     assembler, known = (
         Assembler(catalog, vectors, chosen),
-        signals_of(view, catalog, vectors, crowd.covisits, crowd.sessions),
+        signals_of(view, catalog, vectors, crowd, (1, 2, 3)),
     )
     rows, sources = generator.permutation(n_items).astype(np.int32), generator.integers(0, 1 << 16, n_items, np.uint16)
     fused = generator.random(n_items, np.float32)

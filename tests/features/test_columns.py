@@ -33,7 +33,7 @@ def inputs(view: UserView, catalog: Catalog, chosen: Chosen, **parts: object) ->
     crowd = parts.get("crowd", world.crowd())
     sources = parts.get("sources", np.zeros(catalog.n_items, np.uint16))
     assembler = Assembler(catalog, vectors, chosen)
-    known = signals_of(view, catalog, vectors, crowd.covisits, crowd.sessions)
+    known = signals_of(view, catalog, vectors, crowd, parts.get("context", ()))
     rows = np.arange(catalog.n_items, dtype=np.int32)
     cross = assembler.cross(view, known, rows, sources, crowd, parts.get("fused"))
     return cross, assembler.user(view, known, crowd)
@@ -99,6 +99,24 @@ def test_covisits_after_each_of_the_newest_items() -> None:
     assert column("covisit_4") == [np.log(1e-4)] * 8
     assert column("covisit_breadth") == [0, 0.2, 0.2, 0.2, 0, 0, 0, 0]
     assert column("covisit_rank")[1] == 1.0
+
+
+def test_what_is_chosen_under_the_same_circumstances() -> None:
+    crowd = world.crowd()
+    before = crowd.contexts.shares((1, 0, 3), ROWS)[0]  # all were chosen under circumstances unknown
+    assert column("context", crowd=crowd) == [np.log(1e-4)] * 8
+    for row, context in ((1, (1, 0, 3)), (2, (1, 0, 4)), (2, (1, 0, 3))):
+        crowd.observe(9, 0, row, crowd.trends.latest_ms, context)
+    asked = {"crowd": crowd, "context": (1, 0, 3)}
+    by_first, by_third = np.array([0, 1 / 3, 2 / 3] + [0] * 5), np.array([0, 1 / 2, 1 / 2] + [0] * 5)
+    assert column("context_1", **asked) == np.log(by_first + 1e-4).tolist()
+    assert column("context_2", **asked) == [np.log(1e-4)] * 8
+    assert column("context_3", **asked) == np.log(by_third + 1e-4).tolist()
+    together = np.log((by_first + by_third) / 2 + 1e-4)
+    assert column("context", **asked) == together.tolist()
+    every = crowd.contexts.shares((1, 0, 3), ROWS)[0]
+    assert (every != before).any()
+    assert column("context_lift", **asked) == (together - np.log(every + 1e-4)).tolist()
 
 
 def test_what_the_newest_sessions_with_the_latest_items_held() -> None:
@@ -205,7 +223,7 @@ def test_what_no_chosen_column_needs_is_not_read() -> None:
     chosen = Chosen(cross=("session_score", "count_daily", "genre_any_20"))
     expected, _ = inputs(KNOWN, world.catalog(), chosen, vectors=vectors)
     assembler, crowd = Assembler(world.catalog(), vectors, chosen), world.crowd()
-    known = signals_of(KNOWN, world.catalog(), vectors, crowd.covisits)
+    known = signals_of(KNOWN, world.catalog(), vectors, crowd)
     known.content_profile = np.ones(2, np.float32)
     for space in ("user", "content"):
         object.__setattr__(vectors, space, Untouchable())

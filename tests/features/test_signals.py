@@ -13,7 +13,7 @@ from upnext.state.user_state import UserState, UserVectors
 
 def signals(*recent: int, vectors: ItemVectors | None = None) -> Signals:
     view = UserView(recent_rows=np.array(recent, np.int32))
-    return signals_of(view, world.catalog(), vectors or world.vectors(), world.crowd().covisits)
+    return signals_of(view, world.catalog(), vectors or world.vectors(), world.crowd())
 
 
 def shares(rows: np.ndarray, scores: np.ndarray) -> dict[int, float]:

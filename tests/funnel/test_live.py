@@ -46,7 +46,7 @@ def test_what_is_served_is_the_float_rankers_order_but_for_rounding(live, parts)
     view = world.view(recent=[5, 9], seen=[5, 9])
     answer = run(live.funnel, world.clock, view, k=20)
     funnel, rows, sources = live.funnel, answer.ranked.rows, answer.ranked.sources
-    signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
+    signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd)
     cross = funnel.assembler.cross(view, signals, rows, sources, funnel.crowd)
     hidden = exported.weights.item_part(funnel.assembler.items(funnel.crowd.trends)[rows])
     user = funnel.assembler.user(view, signals)[None]

@@ -24,7 +24,7 @@ SMALL = RetrievalSettings(candidates=40, **SIZES)
 
 def candidates(funnel, clock, view, *, budget_ms=float("inf"), **request):
     answer = Answer(funnel.popular())
-    signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
+    signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd)
     asked = SlateRequest(**{"subject": None, "k": 10} | request)
     return funnel.candidates(view, signals, asked, answer, Deadline.after(clock, budget_ms)), answer
 

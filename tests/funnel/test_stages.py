@@ -306,4 +306,4 @@ class FailingRanker(DeepRanker):
 
 def _signals(pressed: Pressed) -> Signals:
     funnel = pressed.funnel
-    return signals_of(pressed.seen, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
+    return signals_of(pressed.seen, funnel.catalog, funnel.vectors, funnel.crowd)

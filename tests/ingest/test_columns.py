@@ -21,7 +21,7 @@ EVENTS = [
 def test_events_are_sorted_by_time_and_then_by_their_place_in_the_log() -> None:
     log = MemoryEventLog()
     log.append(EVENTS)
-    columns = read_columns(log)
+    columns = read_columns(log, contexts=("device", "region"))
     assert columns.seq.tolist() == [2, 3, 4, 1]
     assert columns.timestamp_ms.tolist() == [1000, 1000, 2000, 3000]
     assert [columns.users[user] for user in columns.user] == ["s:s", "u:a", "u:b", "u:a"]
@@ -30,8 +30,9 @@ def test_events_are_sorted_by_time_and_then_by_their_place_in_the_log() -> None:
     assert columns.session.tolist() == [key_of("s"), key_of("s"), key_of("t"), 0]
     assert np.isnan(columns.value[:3]).all()
     assert columns.value[3] == 4.5
-    assert [columns.devices[device] for device in columns.device] == ["tv", "", "", ""]
-    assert [columns.regions[region] for region in columns.region] == ["", "7", "", ""]
+    told = [columns.context_of(event) for event in range(4)]
+    assert told == [(key_of("device=tv"), 0), (0, key_of("region=7")), (), ()]
+    assert read_columns(log).context_of(0) == ()
 
 
 def test_columns_have_the_promised_types() -> None:
@@ -40,7 +41,7 @@ def test_columns_have_the_promised_types() -> None:
     columns = read_columns(log)
     expected = {
         "user": "int32", "item": "int32", "action": "uint8", "timestamp_ms": "int64", "session": "uint64",
-        "value": "float32", "seq": "int64", "device": "int32", "region": "int32",
+        "value": "float32", "seq": "int64", "context": "int32", "context_keys": "uint64",
     }  # fmt: skip
     assert {name: str(getattr(columns, name).dtype) for name in expected} == expected
 

@@ -7,19 +7,22 @@ from hypothesis import strategies as st
 
 from tests.state.kept_arrays import KeptArrays
 from upnext.settings import Settings, StateSettings, TrendSettings
+from upnext.state.context_trends import Context
 from upnext.state.crowd import Crowd
 
 N_ITEMS = 6
 GAP_MS = 1_000
 NOW_MS = 1_700_000_000_000
-SETTINGS = Settings(state=StateSettings(session_gap_ms=GAP_MS), trends=TrendSettings(covisit_width=N_ITEMS))
-Event = tuple[int, int, int, int]  # visitor, session, row, time
+TRENDS = TrendSettings(covisit_width=N_ITEMS, contexts=("device", "region"), context_values=2)
+SETTINGS = Settings(state=StateSettings(session_gap_ms=GAP_MS), trends=TRENDS)
+CONTEXTS = [(), (21, 0), (0, 31), (22, 31), (23, 32)]  # keys of device and region; the third of a name is one too many
+Event = tuple[int, int, int, int, Context]  # visitor, session, row, time
 VISITORS = (5, 2**64 - 1, 7)
 
 
 def _in_time(events: list[Event]) -> list[Event]:
-    times_ms = np.cumsum([gap_ms for *_, gap_ms in events]).tolist()
-    return [(*event[:3], NOW_MS + time_ms) for event, time_ms in zip(events, times_ms, strict=True)]
+    times_ms = np.cumsum([event[3] for event in events]).tolist()
+    return [(*event[:3], NOW_MS + time_ms, *event[4:]) for event, time_ms in zip(events, times_ms, strict=True)]
 
 
 STREAMS = st.lists(
@@ -28,6 +31,7 @@ STREAMS = st.lists(
         st.sampled_from([0, 0, 11, 2**63 + 1]),
         st.integers(0, N_ITEMS - 1),
         st.sampled_from([0, 1, GAP_MS // 3, GAP_MS, GAP_MS + 1, 5 * GAP_MS]),
+        st.sampled_from(CONTEXTS),
     ),
     min_size=1,
     max_size=40,
@@ -44,9 +48,11 @@ def one_by_one(events: list[Event], crowd: Crowd | None = None) -> Crowd:
 def at_once(events: list[Event]) -> Crowd:
     crowd = Crowd(N_ITEMS, SETTINGS)
     visitors, sessions, rows, times_ms = ([event[place] for event in events] for place in range(4))
+    keys = [0, 31, 32, 22, 21, 23]
+    told = [[keys.index(key) for key in ((*event[4:], ())[0] or (0, 0))] for event in events]
     crowd.observe_history(
         np.array(visitors, np.uint64), np.array(sessions, np.uint64), np.array(rows, np.int32),
-        np.array(times_ms, np.int64),
+        np.array(times_ms, np.int64), np.array(told, np.int32), np.array(keys, np.uint64),
     )  # fmt: skip
     return crowd
 
@@ -59,6 +65,12 @@ def followers(crowd: Crowd, row: int) -> dict[int, float]:
 def assert_same(one: Crowd, other: Crowd) -> None:
     every = np.arange(N_ITEMS, dtype=np.int32)
     np.testing.assert_allclose(one.trends.counts(every), other.trends.counts(every), rtol=1e-5)
+    for context in CONTEXTS:
+        np.testing.assert_allclose(
+            one.contexts.shares(context, every), other.contexts.shares(context, every), rtol=1e-5
+        )
+        assert one.contexts.top(context, 3).tolist() == other.contexts.top(context, 3).tolist()
+    assert [one.context_of(visitor) for visitor in VISITORS] == [other.context_of(visitor) for visitor in VISITORS]
     for row in range(N_ITEMS):
         assert followers(one, row) == followers(other, row)
 
@@ -68,7 +80,7 @@ def assert_same(one: Crowd, other: Crowd) -> None:
 def test_a_history_at_once_is_the_same_as_one_by_one(history: list[Event], then: list[Event]) -> None:
     single, bulk = one_by_one(history), at_once(history)
     assert_same(single, bulk)
-    later = [(*event[:3], event[3] - NOW_MS + history[-1][3]) for event in then]
+    later = [(*event[:3], event[3] - NOW_MS + history[-1][3], event[4]) for event in then]
     assert_same(one_by_one(later, single), one_by_one(later, bulk))
 
 

@@ -1,8 +1,9 @@
 """Identities as 64-bit keys: the same string has the same key on every machine and in every release."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,3 +27,15 @@ def subject_of(user_id: str | None, session_id: str | None) -> str | None:
     if user_id:
         return f"u:{user_id}"
     return f"s:{session_id}" if session_id else None
+
+
+def context_keys(names: Iterable[str], context: Mapping[str, Any]) -> tuple[int, ...]:
+    """A key for the value of each of `names` in an event's or request's context, 0 where it tells none.
+
+    Numbers and words count by how they are written. What is neither tells nothing.
+    """
+    return tuple(_context_key(name, context.get(name)) for name in names)
+
+
+def _context_key(name: str, value: Any) -> int:
+    return key_of(f"{name}={value}") if isinstance(value, str | int | float) and value != "" else 0

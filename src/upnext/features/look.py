@@ -182,6 +182,18 @@ class Look(Person):
         return np.log1p(self.counts)
 
     @Once
+    def context_shares(self) -> Floats:
+        """(1 + n_names, n) its share of what the crowd chooses, and of that under the same value of each name."""
+        return self.crowd.contexts.shares(self.signals.context, self.places)
+
+    @Once
+    def context_share(self) -> Floats:
+        """The mean of the latter over the names of which something is known; zeros where that is none."""
+        n_known = sum(map(bool, self.signals.context))
+        found: Floats = self.context_shares[1:].sum(axis=0) / np.float32(max(n_known, 1))
+        return found
+
+    @Once
     def popular_rank(self) -> Floats:
         """1 / (1 + rank) among the most popular, 0 for others."""
         return self._reciprocal_ranks(self.crowd.trends.popular())

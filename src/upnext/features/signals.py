@@ -8,14 +8,16 @@ import numpy.typing as npt
 from upnext.catalog.catalog import Catalog
 from upnext.features.item_vectors import ItemVectors
 from upnext.features.user_view import UserView
-from upnext.state.covisits import Covisits
-from upnext.state.recent_sessions import RecentSessions
+from upnext.state.context_trends import NOTHING, Context
+from upnext.state.crowd import Crowd
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 LOOK_BACK = 5  # newest interactions that covisits and profiles start from
 _KNN_ITEMS = 3  # newest ones that sessions are looked for with
 _FADE = 0.6  # weight of each next older one
+_NONE: Rows = np.empty(0, np.int32)
+_NO_SCORES: Floats = np.empty(0, np.float32)
 _WEIGHTS: Floats = (_FADE ** np.arange(LOOK_BACK)).astype(np.float32)
 
 
@@ -32,21 +34,27 @@ class Signals:
     content_profile: Floats  # (dim,) unit vector of the recent items' text, or empty
     knn_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))  # of sessions like this one, heaviest first
     knn_scores: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    context: Context = NOTHING  # of the request, or of the user's last event
 
 
 def signals_of(
-    view: UserView, catalog: Catalog, vectors: ItemVectors, covisits: Covisits, sessions: RecentSessions | None = None
+    view: UserView, catalog: Catalog, vectors: ItemVectors, crowd: Crowd, context: Context = NOTHING
 ) -> Signals:
-    """The signals of one user at this moment."""
+    """The signals of one user at this moment, under these circumstances."""
+    covisits, sessions = crowd.covisits, crowd.sessions
+    knn: tuple[Rows, Floats] = _NONE, _NO_SCORES
     recent = looked_at(view)
     weights = _WEIGHTS[: len(recent)]
     rows, scores = covisits.after(recent, weights)
     last_rows, last_scores = (rows, scores) if len(recent) < 2 else covisits.after_one(int(recent[0]))
+    if sessions is not None and len(recent):
+        knn = sessions.like(recent[:_KNN_ITEMS], weights[:_KNN_ITEMS])
     return Signals(
         recent, rows, scores, last_rows, last_scores,
         genre_shares(view.recent_rows, catalog),
         _content_profile(recent, weights, vectors.content),
-        *(() if sessions is None or not len(recent) else sessions.like(recent[:_KNN_ITEMS], weights[:_KNN_ITEMS])),
+        *knn,
+        context,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from upnext.features.columns.core import Column
 # One bit of a candidate's `sources` each, in this order; append only.
 SOURCES = (
     "user_vector", "session_vector", "covisit", "content", "popular", "trending", "fresh", "similar", "session_knn",
-    "neighbours",
+    "neighbours", "context",
 )  # fmt: skip
 SOURCE_BIT = {source: 1 << place for place, source in enumerate(SOURCES)}
 _FLAGGED = SOURCES[:6]

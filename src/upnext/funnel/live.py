@@ -33,7 +33,6 @@ from upnext.settings import Settings
 from upnext.state.advance import SessionStepper
 from upnext.state.apply import Healed, read_user
 from upnext.state.crowd import Crowd
-from upnext.state.recent_sessions import SESSIONS_PART
 from upnext.store.interface import Store
 
 SPACES = ("session", "user", "content")
@@ -96,7 +95,7 @@ def open_live(
     )
     settings = with_learnt_weights(settings, release.json(WEIGHTS_PART) if WEIGHTS_PART in release else None)
     crowd = Crowd(catalog.n_items, settings)
-    crowd.load(release.array, sessions=SESSIONS_PART in release)
+    crowd.load(release.array, parts=release)
     facts = release.json("facts")
     ranker, side = open_ranker(release, by_row, settings.ranking)
     chosen = _chosen(release)

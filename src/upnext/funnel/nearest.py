@@ -20,7 +20,7 @@ def recent_items(funnel: Funnel, view: UserView) -> list[NamedItem]:
 def nearest_items(funnel: Funnel, view: UserView, n: int) -> list[Nearest]:
     """The `n` items nearest to each vector that the user has, whether they may leave or not."""
     vectors, indexes = funnel.vectors, funnel.indexes
-    profile = signals_of(view, funnel.catalog, vectors, funnel.crowd.covisits).content_profile
+    profile = signals_of(view, funnel.catalog, vectors, funnel.crowd).content_profile
     session = vectors.session_query(view.session_vector) if len(view.session_vector) else view.session_vector
     asked = (
         ("session", indexes.session, session, view.session_vector),

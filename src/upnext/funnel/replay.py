@@ -20,6 +20,7 @@ from upnext.funnel.request import SlateRequest
 from upnext.funnel.retrieval.merge import Candidates
 from upnext.settings import StateSettings
 from upnext.state.advance import part_of_step
+from upnext.state.context_trends import NOTHING, Context
 from upnext.state.step_input import UNKNOWN_ACTION, UNKNOWN_GAP_MS, UNKNOWN_VALUE, StepInput, weight_of
 
 Rows = npt.NDArray[np.int32]
@@ -67,13 +68,13 @@ class Replay:
 
     def observe(
         self, user: int, session: int, row: int, timestamp_ms: int, *, action: int = UNKNOWN_ACTION,
-        value: float = UNKNOWN_VALUE, tracked: bool = True,
+        value: float = UNKNOWN_VALUE, tracked: bool = True, context: Context = NOTHING,
     ) -> None:  # fmt: skip
         """One interaction with an item becomes known: the code of its action, what it measured (NaN for nothing).
 
-        Users not `tracked` move the crowd only.
+        Users not `tracked` move the crowd only. `context`: circumstances of the interaction, see `ContextTrends`.
         """
-        self.funnel.crowd.observe(self._visitors[user], session, row, timestamp_ms)
+        self.funnel.crowd.observe(self._visitors[user], session, row, timestamp_ms, context)
         if not tracked:
             return
         view = self.view(user)
@@ -132,8 +133,8 @@ class Replay:
     def retrieve(self, user: int) -> tuple[UserView, Signals, Candidates]:
         """Stage one for a user, now."""
         funnel, view = self.funnel, self.view(user)
-        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
-        answer, request = self._question(k=1)
+        answer, request = self._question(user, k=1)
+        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd, request.context)
         answer.seen_rows = view.seen_rows
         return view, signals, funnel.candidates(view, signals, request, answer, self._never)
 
@@ -151,11 +152,13 @@ class Replay:
 
     def slate(self, user: int, k: int) -> Rows:
         """The rows of the slate as served: all stages, all rules, topped up."""
-        answer, request = self._question(k)
+        answer, request = self._question(user, k)
         view = self.view(user)
         self.funnel.run(request, answer, lambda _: view, self._never)
         assert answer.slate is not None
         return answer.slate.rows
 
-    def _question(self, k: int) -> tuple[Answer, SlateRequest]:
-        return Answer(self.funnel.popular()), SlateRequest(subject=None, k=k)
+    def _question(self, user: int, k: int) -> tuple[Answer, SlateRequest]:
+        """Asked under the circumstances of the user's last interaction."""
+        context = self.funnel.crowd.context_of(self._visitors[user])
+        return Answer(self.funnel.popular()), SlateRequest(subject=None, k=k, context=context)

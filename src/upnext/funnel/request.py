@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from upnext.state.context_trends import NOTHING, Context
+
 Rows = npt.NDArray[np.int32]
 _UNKNOWN = "?"
 _NO_ROWS: Rows = np.empty(0, np.int32)
@@ -25,6 +27,7 @@ class SlateRequest:
     allowed: npt.NDArray[np.bool_] | None = None  # (n_items,); None: every available item
     region: str = ""  # the two that `allowed` was made of
     genres: tuple[str, ...] = ()  # sorted
+    context: Context = NOTHING  # circumstances told with the request, see `ContextTrends`
 
 
 def known_names(names: Iterable[str], known: Collection[str]) -> tuple[str, ...]:

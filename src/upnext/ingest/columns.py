@@ -1,14 +1,14 @@
 """A whole event log as columns for training, in order of time; knows nothing of what will be learned from them."""
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from upnext.domain.event import ACTION_CODE
-from upnext.domain.identity import key_of, subject_of
+from upnext.domain.identity import Keys, context_keys, key_of, subject_of
 from upnext.ingest.log_interface import EventLog
 
 _PROGRESS_EVENTS = 50_000
@@ -20,8 +20,9 @@ class EventColumns:
 
     `user` int32: index into `users`, subjects such as `u:42` (`s:…` for events with a session only). `item` int32:
     index into `items`, -1 for none. `action` uint8: code. `timestamp_ms` int64. `session` uint64: key of the session
-    id, 0 for none. `value` float32, NaN for none. `seq` int64: sequence number in the log. `device` and `region`
-    int32: index into `devices` and `regions`, where 0 is "", not known; empty arrays where nobody looked.
+    id, 0 for none. `value` float32, NaN for none. `seq` int64: sequence number in the log. `context`
+    (n_events, n_names) int32: places in `context_keys`, one key for each value of each name asked for, of which the
+    first is 0, not known; (0, 0) where none was asked for.
     """
 
     user: npt.NDArray[np.int32]
@@ -33,26 +34,33 @@ class EventColumns:
     seq: npt.NDArray[np.int64]
     users: list[str]
     items: list[str]
-    device: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    region: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    devices: list[str] = field(default_factory=lambda: [""])
-    regions: list[str] = field(default_factory=lambda: [""])
+    context: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), np.int32))
+    context_keys: Keys = field(default_factory=lambda: np.zeros(1, np.uint64))
 
     def __len__(self) -> int:
         return len(self.user)
 
+    def context_of(self, event: int) -> tuple[int, ...]:
+        """The context keys of one event, 0 for what is not known; empty where nothing is."""
+        if not self.context.size:
+            return ()
+        places = self.context[event]
+        return tuple(self.context_keys.take(places).tolist()) if places.any() else ()
 
-def read_columns(log: EventLog, progress: Callable[[int, int], None] | None = None) -> EventColumns:
+
+def read_columns(
+    log: EventLog, progress: Callable[[int, int], None] | None = None, *, contexts: Sequence[str] = ()
+) -> EventColumns:
     """The columns of every event now in `log` that came with consent, streamed: about 50 bytes an event beside names.
 
-    Users, items, devices and regions are numbered in the order the log first names them. `progress` is told events
-    read and events to read.
+    Users and items are numbered in the order the log first names them. `progress` is told events read and events to
+    read. `contexts`: names of circumstances to be read, too.
     """
-    user, item, device, region = (array("i") for _ in range(4))
+    user, item, context = (array("i") for _ in range(3))
+    places: dict[int, int] = {0: 0}  # of context keys
     action, timestamp_ms, session, value, seq = array("B"), array("q"), array("Q"), array("f"), array("q")
     users: dict[str, int] = {}
     items: dict[str, int] = {}
-    devices, regions = {"": 0}, {"": 0}
     sessions: dict[str, int] = {}
     last = log.last()
     for number, event in log.scan():
@@ -72,9 +80,7 @@ def read_columns(log: EventLog, progress: Callable[[int, int], None] | None = No
             session.append(key)
         value.append(np.nan if event.value is None else event.value)
         seq.append(number)
-        context = event.context
-        device.append(devices.setdefault(str(context.get("device") or ""), len(devices)) if context else 0)
-        region.append(regions.setdefault(str(context.get("region") or ""), len(regions)) if context else 0)
+        context.extend(places.setdefault(key, len(places)) for key in context_keys(contexts, event.context))
         if progress and len(seq) % _PROGRESS_EVENTS == 0:
             progress(len(seq), max(last, number))
     order = np.lexsort((np.frombuffer(seq, np.int64), np.frombuffer(timestamp_ms, np.int64)))
@@ -88,8 +94,8 @@ def read_columns(log: EventLog, progress: Callable[[int, int], None] | None = No
         seq=np.frombuffer(seq, np.int64)[order],
         users=list(users),
         items=list(items),
-        device=np.frombuffer(device, np.int32)[order],
-        region=np.frombuffer(region, np.int32)[order],
-        devices=list(devices),
-        regions=list(regions),
+        context=np.frombuffer(context, np.int32).reshape(len(order) if contexts else 0, len(contexts))[order]
+        if contexts
+        else np.empty((0, 0), np.int32),
+        context_keys=np.array(list(places), np.uint64),
     )

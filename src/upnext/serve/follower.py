@@ -89,5 +89,6 @@ class CrowdFollower:
             subject = subject_of(event.user_id, event.session_id)
             if subject is not None and row >= 0:
                 session = key_of(event.session_id) if event.session_id else 0
-                interactions.append((key_of(subject), session, row, event.timestamp_ms))
+                context = self._live.funnel.crowd.contexts.context_of(event.context)
+                interactions.append((key_of(subject), session, row, event.timestamp_ms, context))
         self._live.funnel.crowd.observe_batch(interactions)

@@ -13,9 +13,13 @@ Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Context(msgspec.Struct, kw_only=True):
-    """Circumstances of a request. Other fields are taken and ignored."""
+    """Circumstances of a request. Other fields are taken and ignored.
+
+    Device, region and referrer say which part of the crowd to look at; without them those of the user's last event do.
+    """
 
     device: str = ""
+    referrer: str = ""
     region: str | None = None  # items restricted to other regions are left out
     mode: str = ""  # scroll, browse or dwell
 

@@ -248,6 +248,9 @@ def _flight_key(asked: _Asked) -> tuple[str, str | None, Change, str, tuple[str,
     return asked.live.release_id, request.subject, asked.change, request.region, request.genres, request.mode
 
 
+_CIRCUMSTANCES = ("device", "region", "referrer")
+
+
 def check_request(body: RecommendRequest, settings: Settings) -> None:
     """Raises `RequestError` for what no slate can be made of."""
     check_budget(body.budget_ms, settings)
@@ -264,6 +267,7 @@ def slate_request(body: RecommendRequest, live: Live, quality: float) -> SlateRe
         region = region_of(body.context.region, catalog)
     if genres or region:
         allowed = catalog.allowed(genres=body.filters.genres, region=body.context.region)
+    told = {name: getattr(body.context, name) for name in _CIRCUMSTANCES}
     return SlateRequest(
         subject=subject_of(body.user_id, body.session_id) if body.consent else None,
         k=body.k,
@@ -274,4 +278,5 @@ def slate_request(body: RecommendRequest, live: Live, quality: float) -> SlateRe
         region=region,
         genres=genres,
         quality=quality,
+        context=live.funnel.crowd.contexts.context_of(told),
     )

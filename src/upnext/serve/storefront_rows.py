@@ -23,6 +23,7 @@ _GROUPS = 4  # rows that the slate below the queue is divided into, at most
 _BY_CHANCE: dict[str, Reason] = {
     "popular": "popular",
     "trending": "trending",
+    "context": "around",
     "fresh": "fresh",
     "session_knn": "sessions",
 }

@@ -1,7 +1,8 @@
 """The crowd as one worker sees it: trends, covisits and newest sessions, moved by each event; knows rows, not ids."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy.typing as npt
 
 from upnext.domain.identity import Keys
 from upnext.settings import Settings
+from upnext.state.context_trends import CONTEXTS_PART, NOTHING, Context, ContextTrends
 from upnext.state.covisits import Covisits
-from upnext.state.recent_sessions import RecentSessions
+from upnext.state.recent_sessions import SESSIONS_PART, RecentSessions
 from upnext.state.trends import ItemTrends
 
 Rows = npt.NDArray[np.int32]
@@ -24,30 +26,37 @@ class Crowd:
         self.trends = ItemTrends(n_items, settings.trends)
         self.covisits = Covisits(n_items, settings.trends)
         self.sessions = RecentSessions(n_items, settings.trends) if settings.retrieval.session_knn else None
+        self.contexts = ContextTrends(n_items, settings.trends)
         self._session_gap_ms = settings.state.session_gap_ms
-        # visitor -> row, session, time, number of the session among the newest ones
-        self._last: OrderedDict[int, tuple[int, int, int, int]] = OrderedDict()
+        # visitor -> row, session, time, number of the session among the newest ones, circumstances
+        self._last: OrderedDict[int, tuple[int, int, int, int, Context]] = OrderedDict()
 
-    def observe(self, visitor: int, session: int, row: int, timestamp_ms: int) -> None:
+    def observe(self, visitor: int, session: int, row: int, timestamp_ms: int, context: Context = NOTHING) -> None:
         """One interaction of a visitor (key of the subject) in a session (key, 0 for none) with an item."""
         self.trends.observe(row, timestamp_ms)
-        self._follow(visitor, session, row, timestamp_ms)
+        self._follow(visitor, session, row, timestamp_ms, context)
 
-    def observe_batch(self, events: Sequence[tuple[int, int, int, int]]) -> None:
-        """The same for some interactions (visitor, session, row, time) at once, in the order of the log."""
+    def observe_batch(self, events: Sequence[tuple[int, int, int, int, Context]]) -> None:
+        """The same for some interactions (visitor, session, row, time, context) at once, in the order of the log."""
         for event in events:
             self._follow(*event)
-        rows, timestamps_ms = np.array([event[2:] for event in events], np.int64).reshape(-1, 2).T
+        rows, timestamps_ms = np.array([event[2:4] for event in events], np.int64).reshape(-1, 2).T
         self.trends.observe_batch(rows.astype(np.int32), timestamps_ms)
 
-    def _follow(self, visitor: int, session: int, row: int, timestamp_ms: int) -> None:
+    def context_of(self, visitor: int) -> Context:
+        """The circumstances of the visitor's last interaction; NOTHING where it told none, or is forgotten."""
+        last = self._last.get(visitor)
+        return NOTHING if last is None else last[4]
+
+    def _follow(self, visitor: int, session: int, row: int, timestamp_ms: int, context: Context) -> None:
         """Pairs an item with the one that its visitor chose before, and adds it to their session."""
+        self.contexts.observe(context, row, timestamp_ms)
         last = self._last.pop(visitor, None)
         goes_on = last is not None and self._continues(last, session, timestamp_ms)
         number = last[3] if last is not None and goes_on else 0
         if self.sessions is not None:
             number = self.sessions.add(number, row)
-        self._last[visitor] = (row, session, timestamp_ms, number)
+        self._last[visitor] = (row, session, timestamp_ms, number, context)
         if len(self._last) > _MOST_VISITORS:
             self._last.popitem(last=False)
         if last is not None and goes_on and last[0] != row:
@@ -59,8 +68,11 @@ class Crowd:
         sessions: Keys,
         rows: Rows,
         timestamps_ms: npt.NDArray[np.int64],
+        contexts: npt.NDArray[np.int32] | None = None,
+        context_keys: Keys | None = None,
     ) -> None:
-        """Many interactions in time order at once, into an empty crowd; arrays (n,).
+        """Many interactions in time order at once, into an empty crowd; arrays (n,), `contexts` (n, n_names) places in
+        `context_keys`.
 
         The same as one by one, as long as every visitor is remembered and covisits have room for all.
         """
@@ -76,12 +88,17 @@ class Crowd:
         numbers = np.zeros(len(rows), np.int64)
         if self.sessions is not None:
             numbers = self.sessions.add_many(_sessions_of(order, goes_on), rows)
+        if contexts is not None and context_keys is not None:
+            self.contexts.observe_many(contexts, context_keys, rows, timestamps_ms)
         last = np.sort(np.r_[order[np.flatnonzero(visitors[before] != visitors[after])], order[-1:]])[-_MOST_VISITORS:]
         columns = (rows, sessions, timestamps_ms, numbers)
-        whereabouts = zip(*(column[last].tolist() for column in columns), strict=True)
+        told: Iterable[Context] = repeat(NOTHING, len(last))
+        if contexts is not None and context_keys is not None:
+            told = (tuple(keys) if any(keys) else NOTHING for keys in context_keys[contexts[last]].tolist())
+        whereabouts = zip(*(column[last].tolist() for column in columns), told, strict=True)
         self._last = OrderedDict(zip(visitors[last].tolist(), whereabouts, strict=True))
 
-    def _continues(self, last: tuple[int, int, int, int], session: int, timestamp_ms: int) -> bool:
+    def _continues(self, last: tuple[int, int, int, int, Context], session: int, timestamp_ms: int) -> bool:
         if session and last[1]:
             return session == last[1]
         return timestamp_ms - last[2] <= self._session_gap_ms
@@ -92,19 +109,23 @@ class Crowd:
         self.covisits.save(add_array)
         if self.sessions is not None:
             self.sessions.save(add_array)
+        self.contexts.save(add_array)
 
     def load(
-        self, array: Callable[[str], npt.NDArray[Any]], rows: Rows | None = None, *, sessions: bool = True
+        self, array: Callable[[str], npt.NDArray[Any]], rows: Rows | None = None, *, parts: Container[str] | None = None
     ) -> None:
         """Takes over what `save` handed out; who was where last is forgotten.
 
         `rows` (n_saved,): the row that each saved row is now, -1 for one that is no more; None: they are as they were.
-        Saved rows beyond `rows` are spare ones, of which nothing was observed. `sessions`: whether they were saved.
+        Saved rows beyond `rows` are spare ones, of which nothing was observed. `parts`: names of what was saved, where
+        that may lack what later versions save; None: it is all there.
         """
         self.trends.load(array, rows)
         self.covisits.load(array, rows)
-        if self.sessions is not None and sessions:
+        if self.sessions is not None and (parts is None or SESSIONS_PART in parts):
             self.sessions.load(array, rows)
+        if parts is None or CONTEXTS_PART in parts:
+            self.contexts.load(array, rows)
         self._last.clear()
 
 

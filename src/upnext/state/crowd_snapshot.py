@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from upnext.domain.identity import Keys
 from upnext.state.crowd import Crowd, Rows
-from upnext.state.recent_sessions import SESSIONS_PART
 
 _NAME = re.compile(r"(?P<release>.+)@(?P<sequence>\d+)")
 _FRESH_KEYS = "fresh_keys"
@@ -70,7 +69,7 @@ def load_snapshot(
         rows = np.concatenate([np.arange(n_released, dtype=np.int32), rows_of(arrays.pop(_FRESH_KEYS))])
     except (OSError, ValueError, KeyError):  # removed by another worker just now, or torn by a power failure
         return after
-    crowd.load(arrays.__getitem__, rows, sessions=SESSIONS_PART in arrays)
+    crowd.load(arrays.__getitem__, rows, parts=arrays)
     return sequence
 
 

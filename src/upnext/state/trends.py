@@ -49,13 +49,14 @@ class ItemTrends:
         if since_ms > self._renormalize_ms:
             self._move_landmark(timestamp_ms)
             since_ms = 0.0
+        # Before the weights: a reader in between must not take a weight of this moment for one of a moment before.
+        if timestamp_ms > self.latest_ms:
+            self.latest_ms = timestamp_ms
         weights = self._scaled[0][row]
         for column, half_life_ms in enumerate(self._each_half_life_ms):
             weights[column] += 2.0 ** (since_ms / half_life_ms)
         if timestamp_ms < self.first_seen_ms[row]:
             self.first_seen_ms[row] = timestamp_ms
-        if timestamp_ms > self.latest_ms:
-            self.latest_ms = timestamp_ms
         self._touched.add(row)
 
     def observe_batch(self, rows: Rows, timestamps_ms: npt.NDArray[np.int64]) -> None:
@@ -65,10 +66,10 @@ class ItemTrends:
         newest_ms = int(timestamps_ms.max())
         if newest_ms - self._scaled[1] > self._renormalize_ms:
             self._move_landmark(newest_ms)
+        self.latest_ms = max(self.latest_ms, newest_ms)
         weights, landmark_ms = self._scaled
         np.add.at(weights, rows, np.exp2((timestamps_ms - landmark_ms)[:, None] / self._half_lives_ms))
         np.minimum.at(self.first_seen_ms, rows, timestamps_ms)
-        self.latest_ms = max(self.latest_ms, newest_ms)
         self._touched.update(rows.tolist())
 
     def observe_many(self, rows: Rows, timestamps_ms: npt.NDArray[np.int64]) -> None:
@@ -87,7 +88,8 @@ class ItemTrends:
     def counts(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """(n_rows, n_half_lives) float32: decayed numbers of interactions as of the latest event."""
         weights, landmark_ms = self._scaled
-        decay = np.exp2((landmark_ms - self.latest_ms) / self._half_lives_ms)
+        # The landmark may just have been moved to an event that `latest_ms` does not know yet.
+        decay = np.exp2(min(landmark_ms - self.latest_ms, 0.0) / self._half_lives_ms)
         return (weights.take(rows, axis=0) * decay).astype(np.float32)
 
     def popular(self) -> Rows:

@@ -124,7 +124,7 @@ def content_cost_us(replay: Replay, users: list[int], calls: int = _TIMED_CALLS)
     looks = []
     for user in users[:200]:
         view = replay.view(user)
-        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd.covisits, funnel.crowd.sessions)
+        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd)
         spare = len(view.seen_rows)
         looks.append(Lookup(view, signals, funnel.crowd, funnel.vectors, funnel.indexes, None, spare, nothing_fresh))
     for call in range(calls):

@@ -130,11 +130,7 @@ def histories_of(world: World, mask: Mask, targets: Mask | None = None) -> Seque
 
 def session_table(encoder: SessionEncoder, learnt: npt.NDArray[np.bool_]) -> Floats:
     """The encoder's item table; an item it has never met has no direction, and scores like the least liked one."""
-    return session_rows(encoder.item_vectors(), learnt)
-
-
-def session_rows(table: Floats, learnt: npt.NDArray[np.bool_]) -> Floats:
-    """`table` (n_items, D + 1) itself, with the rows of items that are not `learnt` (n_items,) made so."""
+    table = encoder.item_vectors()
     if not learnt.all():
         table[~learnt, :-1] = 0.0
         table[~learnt, -1] = table[learnt, -1].min()
@@ -143,13 +139,7 @@ def session_rows(table: Floats, learnt: npt.NDArray[np.bool_]) -> Floats:
 
 def user_table(two_tower: TwoTower, learnt: npt.NDArray[np.bool_], described: npt.NDArray[np.bool_]) -> Floats:
     """The item tower's vectors; zero for an item that was never met and of which nothing is known."""
-    return user_rows(two_tower.item_vectors(), two_tower, learnt, described)
-
-
-def user_rows(
-    table: Floats, two_tower: TwoTower, learnt: npt.NDArray[np.bool_], described: npt.NDArray[np.bool_]
-) -> Floats:
-    """`table` (n_items, D) itself, with the rows of items that are not `learnt` (n_items,) made so."""
+    table = two_tower.item_vectors()
     unmet = two_tower.cold_item_vectors(np.asarray(two_tower.side.cpu().numpy())) if not learnt.all() else table
     table[~learnt] = unmet[~learnt]
     table[~learnt & ~described] = 0.0

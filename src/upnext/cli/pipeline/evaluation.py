@@ -60,7 +60,7 @@ def open_subject(release: Release, records: Records, event_log: EventLog, settin
             f"it; evaluate {release.manifest.parent}, onto which it was grafted"
         )
     live = open_live(release, settings, SystemClock(), spare_rows=False)
-    world = load_world(event_log, records, until_sequence=facts["log_sequence"])
+    world = load_world(event_log, records, contexts=settings.trends.contexts, until_sequence=facts["log_sequence"])
     world = _in_rows_of(world, live.funnel.catalog)
     session = load_session(release.path("encoder.session"))
     content = live.funnel.vectors.content

@@ -55,6 +55,7 @@ def ranker_lists(
         replay.observe(
             who, int(columns.session[event]), item, int(columns.timestamp_ms[event]),
             action=int(columns.action[event]), value=float(columns.value[event]), tracked=bool(tracked[place]),
+            context=columns.context_of(event),
         )  # fmt: skip
         if place % 500 == 0 or place == len(events) - 1:
             progress(place + 1, len(events), f"{n_lists:,} of {n_asked:,} found by retrieval")

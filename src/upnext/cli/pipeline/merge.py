@@ -52,6 +52,7 @@ def merge_cases(world: World, replay: Replay, chosen: Mask, most: int, seed: int
         replay.observe(
             who, int(columns.session[event]), item, int(columns.timestamp_ms[event]),
             action=int(columns.action[event]), value=float(columns.value[event]), tracked=bool(tracked[place]),
+            context=columns.context_of(event),
         )  # fmt: skip
         if place % 500 == 0 or place == len(events) - 1:
             progress(place + 1, len(events), f"{len(targets):,} asked")

@@ -48,8 +48,6 @@ class MergeSettings(msgspec.Struct, frozen=True, kw_only=True):
 class UpdateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`upnext train --update`: what is learnt from the events since the release that is updated."""
 
-    # A whole training ends with vectors for items first met in the ranker's part of the log, too.
-    after_training: bool = True
     # Newest of the new events that vectors of new items are learnt from, passes over them, peak of the schedule.
     most_events: int = 100_000
     item_epochs: int = 4

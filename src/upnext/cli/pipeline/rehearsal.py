@@ -26,8 +26,9 @@ def crowd_of(world: World, mask: Mask, settings: Settings) -> Crowd:
     """A crowd that has seen exactly the events of `mask`."""
     crowd, columns = Crowd(world.catalog.n_items, settings), world.columns
     crowd.observe_history(
-        world.visitors[columns.user[mask]], columns.session[mask], columns.item[mask], columns.timestamp_ms[mask]
-    )
+        world.visitors[columns.user[mask]], columns.session[mask], columns.item[mask], columns.timestamp_ms[mask],
+        *((columns.context[mask], columns.context_keys) if columns.context.size else ()),
+    )  # fmt: skip
     return crowd
 
 

@@ -14,7 +14,7 @@ from upnext.cli.pipeline.calibration import calibrated
 from upnext.cli.pipeline.compression import CompressedRanker, train_and_compress
 from upnext.cli.pipeline.encoders import Encoders, histories_of, train_encoders
 from upnext.cli.pipeline.impression_lists import usable_impressions, with_impressions
-from upnext.cli.pipeline.indexes import TunedIndexes, build_indexes, extend_indexes
+from upnext.cli.pipeline.indexes import TunedIndexes, build_indexes
 from upnext.cli.pipeline.lists import ranker_lists
 from upnext.cli.pipeline.merge import learn_merge
 from upnext.cli.pipeline.plan import SplitName, TrainSettings, split_of
@@ -22,7 +22,6 @@ from upnext.cli.pipeline.ranker_labels import may_be_known
 from upnext.cli.pipeline.rehearsal import crowd_of, histories_at, item_inputs, rehearse
 from upnext.cli.pipeline.selection import Listed, chosen_lists
 from upnext.cli.pipeline.trees import GrownTrees, grow_trees
-from upnext.cli.pipeline.update_encoders import with_newest_items
 from upnext.cli.pipeline.world import World, load_world
 from upnext.cli.pipeline.write import ReleaseFacts, write_release
 from upnext.clock import SystemClock
@@ -74,7 +73,10 @@ class TrainingRun:
         `cut_ms` is where a split by time cuts; None: where the newest tenth begins.
         """
         with self._steps.step("reading the log") as progress:
-            world = load_world(self._event_log, self._records, lambda done, total: progress(done, total, "events"))
+            world = load_world(
+                self._event_log, self._records, lambda done, total: progress(done, total, "events"),
+                contexts=self._settings.trends.contexts,
+            )  # fmt: skip
         split = split_of(world.columns, split_name, hold_out=hold_out, cut_ms=cut_ms)
         folder = self._folder(world, split)
         encoders = train_encoders(world, split.train, self._train, folder, self._seed, self._steps.step)
@@ -89,8 +91,6 @@ class TrainingRun:
         with self._steps.step("calibration"):
             opened = ranker.opened(self._settings.ranking.chunk)
             calibration = calibrated(opened, listed.lists, self._train, self._seed)
-        encoders, tuned = self._with_newest_items(world, split, encoders, tuned, folder)
-        stepper = self._stepper(world, encoders, step.graph)
         now = crowd_of(world, split.train | split.ranker, self._settings)
         ranker = ranker.with_items(item_inputs(world.catalog, encoders.vectors, now, listed.spec))
         everything = crowd_of(world, interactions(world.columns), self._settings)
@@ -148,23 +148,6 @@ class TrainingRun:
             return tuned
         listed = Neighbours(encoders.neighbours.rows, encoders.neighbours.weights, world.catalog.n_items)
         return replace(tuned, indexes=replace(tuned.indexes, neighbours=listed))
-
-    def _with_newest_items(
-        self, world: World, split: Split, encoders: Encoders, tuned: TunedIndexes, folder: Path
-    ) -> tuple[Encoders, TunedIndexes]:
-        """Items first met in the ranker's part get their places too, now that nobody is asked about it any more."""
-        if not self._train.update.after_training:
-            return encoders, tuned
-        visible = split.train | split.ranker
-        with self._steps.step("newest items"):
-            newest = with_newest_items(encoders, world, visible, split.ranker, self._train.update, self._seed, folder)
-            if newest is encoders:
-                return encoders, tuned
-            grown = extend_indexes(
-                tuned.indexes, encoders.vectors, newest.vectors, {}, self._settings.retrieval, self._seed
-            )
-        indexes = replace(grown.indexes, neighbours=tuned.indexes.neighbours)
-        return newest, TunedIndexes(indexes, grown.trials)
 
     def _merge(
         self, world: World, split: Split, encoders: Encoders, tuned: TunedIndexes, stepper: GraphStepper

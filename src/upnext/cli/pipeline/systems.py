@@ -52,6 +52,7 @@ class ReplayStream:
         self._replay.observe(
             int(columns.user[i]), int(columns.session[i]), int(columns.item[i]), int(columns.timestamp_ms[i]),
             action=int(columns.action[i]), value=float(columns.value[i]), tracked=bool(self._tracked[i]),
+            context=columns.context_of(i),
         )  # fmt: skip
 
     def rank(self, i: int, k: int) -> Rows:

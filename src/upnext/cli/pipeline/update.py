@@ -84,7 +84,10 @@ class UpdateRun:
         weights = of.json(WEIGHTS_PART) if WEIGHTS_PART in of else None
         self._settings = with_learnt_weights(self._settings, weights)
         with self._steps.step("reading the log") as progress:
-            world = load_world(self._event_log, self._records, lambda done, total: progress(done, total, "events"))
+            world = load_world(
+                self._event_log, self._records, lambda done, total: progress(done, total, "events"),
+                contexts=self._settings.trends.contexts,
+            )  # fmt: skip
             base = open_base(of, world, self._settings, self._train)
         world = base.world
         split = split_of(world.columns, split_name, hold_out=hold_out, cut_ms=cut_ms)

@@ -1,11 +1,9 @@
-"""Encoders with vectors for items that they had not met; all that they knew stays as it was.
+"""The encoders of a release with vectors for items that it had not met; all that it knew stays as it was.
 
 Neither the recurrence nor any known item's vector moves, so the states that are stored of users stay true, and the
 release that comes of it has the same encoders' name.
 """
 
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ import torch
 from upnext.cli.pipeline.encoders import Encoders, described, histories_of, user_table
 from upnext.cli.pipeline.plan import UpdateSettings
 from upnext.cli.pipeline.update_base import UpdateBase, extended_session, extended_two_tower
-from upnext.cli.pipeline.world import World
 from upnext.features.content_text import embed_text, words_of
 from upnext.features.item_vectors import ItemVectors
 from upnext.models.content import ContentModel
@@ -38,44 +35,7 @@ def updated_encoders(
     base: UpdateBase, visible: Mask, teaching: Mask, settings: UpdateSettings, seed: int, folder: Path
 ) -> Encoders:
     """Learns the items first met in `teaching`, events among `visible`; checkpoints are written into `folder`."""
-    content = _content(base)
-    model, inputs = extended_two_tower(base, None if content is None else content.vectors)
-    old = base.live.funnel.vectors
-    before = Encoders(
-        extended_session(base), model, content, _neighbours(base), folder / "session.pt", folder / "two_tower.pt",
-        replace(old, content=None if content is None else content.vectors), inputs.names,
-    )  # fmt: skip
-    return _learnt(before, base.world, visible, teaching, described(inputs.side), settings, seed)
-
-
-def with_newest_items(
-    before: Encoders, world: World, visible: Mask, teaching: Mask, settings: UpdateSettings, seed: int, folder: Path
-) -> Encoders:
-    """The same for encoders just trained over `world`, which stay as they are. `before` where there is nothing new."""
-    assert before.vectors.session is not None
-    known: npt.NDArray[np.bool_] = np.any(before.vectors.session[:, :-1] != 0, axis=1)
-    if known[world.columns.item[teaching]].all():
-        return before
-    copied = replace(
-        before,
-        session=deepcopy(before.session).cpu(),
-        two_tower=deepcopy(before.two_tower).cpu(),
-        session_file=folder / "session-newest.pt",
-        two_tower_file=folder / "two_tower-newest.pt",
-    )
-    known_of = described(copied.two_tower.side.numpy())
-    return _learnt(copied, world, visible, teaching, known_of, settings, seed)
-
-
-def _learnt(
-    before: Encoders, world: World, visible: Mask, teaching: Mask, known_of: npt.NDArray[np.bool_],
-    settings: UpdateSettings, seed: int,
-) -> Encoders:  # fmt: skip
-    """`before` with its models and files moved on; its vectors may be of fewer items than the world has.
-
-    `known_of` (n_items,): items of which there is more than who chose them.
-    """
-    old, session, model = before.vectors, before.session, before.two_tower
+    world, old = base.world, base.live.funnel.vectors
     assert old.session is not None
     assert old.user is not None
     newest = np.flatnonzero(teaching)[-settings.most_events :]
@@ -84,23 +44,31 @@ def _learnt(
     users = np.unique(world.columns.user[newest]).astype(np.int32)
     histories = histories_of(world, visible, targets=taught[visible]).take(users)
     met = np.unique(world.columns.item[newest]).astype(np.int64)
-    session_vectors = _session(session, histories, met, old.session, settings, seed)
-    user_vectors = _two_tower(model, histories, users, met, old.user, known_of, settings, seed)
+    content = _content(base)
+    session, session_vectors = _session(base, histories, met, old.session, settings, seed)
+    vectors_of_content = None if content is None else content.vectors
+    model, inputs = extended_two_tower(base, vectors_of_content)
+    user_vectors = _two_tower(base, model, histories, users, met, old.user, described(inputs.side), settings, seed)
+    session_file, two_tower_file = folder / "session.pt", folder / "two_tower.pt"
     record = {
         "n_items": session.n_items,
         "config": msgspec.json.encode(session.config),
         "encoder": session.state_dict(),
     }
-    write_checkpoint(before.session_file, "", record)
-    write_checkpoint(before.two_tower_file, "", {"model": model.state_dict()})
-    return replace(before, vectors=ItemVectors(session=session_vectors, user=user_vectors, content=old.content))
+    write_checkpoint(session_file, "", record)
+    write_checkpoint(two_tower_file, "", {"model": model.state_dict()})
+    vectors = ItemVectors(session=session_vectors, user=user_vectors, content=vectors_of_content)
+    return Encoders(
+        session, model, content, _neighbours(base), session_file, two_tower_file, vectors, inputs.names
+    )  # fmt: skip
 
 
 def _session(
-    encoder: SessionEncoder, histories: Sequences, met: Rows, old: Floats, settings: UpdateSettings, seed: int
-) -> Floats:
-    """The encoder's item table (n_items, D + 1) with zero vectors for items that nobody has chosen yet."""
-    table = _grown(old, encoder.n_items)
+    base: UpdateBase, histories: Sequences, met: Rows, old: Floats, settings: UpdateSettings, seed: int
+) -> tuple[SessionEncoder, Floats]:
+    """The encoder, and its item table (n_items, D + 1) with zero vectors for items that nobody has chosen yet."""
+    encoder = extended_session(base)
+    table = _grown(old, base.world.catalog.n_items)
     table[len(old) :, -1] = old[:, -1].min()  # as of any item that was never met
     known: npt.NDArray[np.bool_] = np.any(table[:, :-1] != 0, axis=1)
     new = met[~known[met]]
@@ -112,7 +80,7 @@ def _session(
         table, new, choices, epochs=settings.item_epochs, learning_rate=settings.item_learning_rate, seed=seed
     )
     _set(encoder, new, table)
-    return table
+    return encoder, table
 
 
 @torch.no_grad()
@@ -123,7 +91,7 @@ def _set(encoder: SessionEncoder, rows: Rows, table: Floats) -> None:
 
 @torch.no_grad()
 def _two_tower(
-    model: TwoTower, histories: Sequences, users: npt.NDArray[np.int32], met: Rows, old: Floats,
+    base: UpdateBase, model: TwoTower, histories: Sequences, users: npt.NDArray[np.int32], met: Rows, old: Floats,
     known_of: npt.NDArray[np.bool_], settings: UpdateSettings, seed: int,
 ) -> Floats:  # fmt: skip
     """Item vectors (n_items, D) of the model, which learns the new items on the way."""

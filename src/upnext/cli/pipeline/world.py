@@ -1,6 +1,6 @@
 """Everything a home folder knows, as arrays in catalogue rows; learns nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,15 +36,17 @@ def load_world(
     records: Records,
     progress: Callable[[int, int], None] | None = None,
     *,
+    contexts: Sequence[str] = (),
     until_sequence: int | None = None,
 ) -> World:
     """Reads log, up to an event where asked, and records; items that only events name are in the catalogue too.
 
-    Deleted items are not, whatever events name them: those events stay, with -1 for the item.
+    Deleted items are not, whatever events name them: those events stay, with -1 for the item. `contexts`: names of
+    circumstances to be read of events, too.
     Raises `DataError` when there is nothing to learn from.
     """
     log_sequence = event_log.last() if until_sequence is None else until_sequence
-    columns = _until(read_columns(event_log, progress), log_sequence)
+    columns = _until(read_columns(event_log, progress, contexts=contexts), log_sequence)
     revision = records.revision()
     items = list(records.items())
     known = {item.item_id for item in items}.union(records.deleted_items())
@@ -64,7 +66,8 @@ def _until(columns: EventColumns, last: int) -> EventColumns:
     keep = columns.seq <= last
     if keep.all():
         return columns
-    arrays = ("user", "item", "action", "timestamp_ms", "session", "value", "seq", "device", "region")
+    arrays = ["user", "item", "action", "timestamp_ms", "session", "value", "seq"]
+    arrays += ["context"] if columns.context.size else []
     kept = replace(columns, **{name: getattr(columns, name)[keep] for name in arrays})
     n_users, n_items = int(kept.user.max(initial=-1)) + 1, int(kept.item.max(initial=-1)) + 1
     return replace(kept, users=columns.users[:n_users], items=columns.items[:n_items])

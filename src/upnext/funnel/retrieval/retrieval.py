@@ -53,6 +53,7 @@ SOURCE_FUNCTIONS: dict[str, Callable[[Lookup, int], Rows]] = {
     "session_knn": sources.session_knn,
     "neighbours": sources.neighbours,
     "content": sources.content,
+    "context": sources.context,
     "popular": sources.popular,
     "trending": sources.trending,
     "fresh": sources.fresh,

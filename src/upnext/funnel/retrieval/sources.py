@@ -15,6 +15,7 @@ from upnext.state.crowd import Crowd
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 _NONE: Rows = np.empty(0, np.int32)
+_FILTERED = 2_000  # rows put in order where a filter may leave few of the first
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ def content(look: Lookup, n: int) -> Rows:
     if look.indexes.content is None or not len(look.signals.content_profile):
         return _NONE
     return _nearest(look.indexes.content, look.signals.content_profile, n, look)
+
+
+def context(look: Lookup, n: int) -> Rows:
+    """What the crowd chooses these hours under the same circumstances: device, region, referrer."""
+    most = n + look.spare if look.eligible is None else _FILTERED
+    return _first(look.crowd.contexts.top(look.signals.context, most), n, look)
 
 
 def popular(look: Lookup, n: int) -> Rows:

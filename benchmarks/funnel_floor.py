@@ -20,7 +20,6 @@ import numpy as np  # noqa: E402
 
 from random_release import build_random_release  # noqa: E402
 from upnext.clock import Deadline, SystemClock  # noqa: E402
-from upnext.features.signals import signals_of  # noqa: E402
 from upnext.funnel.answer import Answer  # noqa: E402
 from upnext.funnel.live import Live, open_live  # noqa: E402
 from upnext.funnel.request import SlateRequest  # noqa: E402
@@ -45,7 +44,7 @@ class Bench:
     def _prepare(self, subject: str) -> tuple[np.ndarray, ...]:
         funnel = self.live.funnel
         view = self.live.view(subject, self.store, self.never)
-        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd)
+        signals = funnel.signals(view, SlateRequest(subject=None, k=20))
         answer = Answer(funnel.popular())
         candidates = funnel.candidates(view, signals, SlateRequest(subject=subject, k=20), answer, self.never)
         cross = funnel.assembler.cross(view, signals, candidates.rows, candidates.sources, funnel.crowd)

@@ -8,6 +8,7 @@ from upnext.catalog.catalog import Catalog
 from upnext.domain.event import Item
 from upnext.features.assemble import Assembler
 from upnext.features.item_vectors import ItemVectors
+from upnext.features.neighbours import Neighbours
 from upnext.features.signals import Signals, signals_of
 from upnext.features.spec import CROSS, EVERYTHING, SOURCE_BIT, SOURCES, Chosen
 from upnext.features.user_view import UserView
@@ -113,9 +114,11 @@ def test_a_row_does_not_depend_on_the_other_candidates_nor_on_its_place(chosen: 
     for step, row in enumerate(generator.integers(0, n_items, 2_000).tolist()):
         crowd.observe(step % 9, 0, row, world.NOW_MS + step * 40_000, (step % 2 + 1, step % 3 + 1, step % 5 + 1))
     view = UserView(9, 1, np.arange(9, dtype=np.int32), user_vector=tables[1][0], session_vector=tables[0][1, :-1])
+    listed = generator.permuted(np.tile(np.arange(n_items, dtype=np.int32), (n_items, 1)), axis=1)[:, :60]
+    neighbours = Neighbours(listed, generator.random(listed.shape, np.float32), n_items)
     assembler, known = (
         Assembler(catalog, vectors, chosen),
-        signals_of(view, catalog, vectors, crowd, (1, 2, 3)),
+        signals_of(view, catalog, vectors, crowd, (1, 2, 3), neighbours),
     )
     rows, sources = generator.permutation(n_items).astype(np.int32), generator.integers(0, 1 << 16, n_items, np.uint16)
     fused = generator.random(n_items, np.float32)

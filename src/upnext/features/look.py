@@ -169,6 +169,11 @@ class Look(Person):
         """How much of the newest sessions with the latest items held the item."""
         return self.lookup(self.signals.knn_rows, self.signals.knn_scores)
 
+    @Once
+    def neighbour_scores(self) -> Floats:
+        """How much the user's items are neighbours of the item, by learnt lists."""
+        return self.lookup(self.signals.neighbour_rows, self.signals.neighbour_scores)
+
     # --- the crowd, and time
 
     @Once

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from upnext.catalog.catalog import Catalog
 from upnext.features.item_vectors import ItemVectors
+from upnext.features.neighbours import Neighbours
 from upnext.features.user_view import UserView
 from upnext.state.context_trends import NOTHING, Context
 from upnext.state.crowd import Crowd
@@ -34,16 +35,21 @@ class Signals:
     content_profile: Floats  # (dim,) unit vector of the recent items' text, or empty
     knn_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))  # of sessions like this one, heaviest first
     knn_scores: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    neighbour_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))  # by learnt lists, heaviest first
+    neighbour_scores: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     context: Context = NOTHING  # of the request, or of the user's last event
 
 
 def signals_of(
-    view: UserView, catalog: Catalog, vectors: ItemVectors, crowd: Crowd, context: Context = NOTHING
-) -> Signals:
-    """The signals of one user at this moment, under these circumstances."""
+    view: UserView, catalog: Catalog, vectors: ItemVectors, crowd: Crowd, context: Context = NOTHING,
+    neighbours: Neighbours | None = None,
+) -> Signals:  # fmt: skip
+    """The signals of one user at this moment, under these circumstances; `neighbours`: learnt lists of items."""
     covisits, sessions = crowd.covisits, crowd.sessions
-    knn: tuple[Rows, Floats] = _NONE, _NO_SCORES
     recent = looked_at(view)
+    knn = listed = _NONE, _NO_SCORES
+    if neighbours is not None and len(recent):
+        listed = neighbours.of(view.recent_rows, view.seen_rows)
     weights = _WEIGHTS[: len(recent)]
     rows, scores = covisits.after(recent, weights)
     last_rows, last_scores = (rows, scores) if len(recent) < 2 else covisits.after_one(int(recent[0]))
@@ -54,6 +60,7 @@ def signals_of(
         genre_shares(view.recent_rows, catalog),
         _content_profile(recent, weights, vectors.content),
         *knn,
+        *listed,
         context,
     )  # fmt: skip
 

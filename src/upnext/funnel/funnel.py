@@ -31,7 +31,7 @@ from upnext.funnel.retrieval.sources import Indexes
 from upnext.funnel.stages import RANKING, RERANKING, RETRIEVAL, STATE, Breaker, StageCosts, Stages
 from upnext.metrics.seldom import Seldom
 from upnext.settings import Settings
-from upnext.state.context_trends import NOTHING, Context, completed
+from upnext.state.context_trends import NOTHING, completed
 from upnext.state.crowd import Crowd
 
 Rows = npt.NDArray[np.int32]
@@ -142,9 +142,16 @@ class Funnel:
         aside, vectors = Answer(self.popular()), self.vectors
         if vectors.content is not None and not self._brought(looked_at(view), aside, deadline):
             vectors = ItemVectors()
-        signals = signals_of(view, self.catalog, vectors, self.crowd, self._context(request))
+        signals = self.signals(view, request, vectors)
         seen = view.seen_rows if self.settings.reranking.drop_seen else _NO_ROWS
         return self.retrieval.found(view, signals, request, seen, aside, deadline)
+
+    def signals(self, view: UserView, request: SlateRequest, vectors: ItemVectors | None = None) -> Signals:
+        """What is known of the user now, under the circumstances of the request; for what it does not tell, those of
+        the user's last event. `vectors`: those to look at, all of the release by default."""
+        last = self.crowd.context_of(key_of(request.subject)) if request.subject else NOTHING
+        vectors, context = vectors or self.vectors, completed(request.context, last)
+        return signals_of(view, self.catalog, vectors, self.crowd, context, self.indexes.neighbours)
 
     def score(
         self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint16],
@@ -229,7 +236,7 @@ class Funnel:
             vectors = self.vectors
             if vectors.content is not None and not self._brought(looked_at(view), answer, deadline):
                 vectors = ItemVectors()  # the text of recent items is left out
-            signals = signals_of(view, self.catalog, vectors, self.crowd, self._context(request))
+            signals = self.signals(view, request, vectors)
             candidates = self.candidates(view, signals, request, answer, deadline)
         except Exception as error:
             _failures.exception("retrieval failed; requests go on with what is popular", error)
@@ -237,11 +244,6 @@ class Funnel:
             return None
         answer.offer(Ranked("fast", candidates.rows, candidates.scores, candidates.sources))
         return signals, candidates
-
-    def _context(self, request: SlateRequest) -> Context:
-        """The circumstances told with the request; for what it does not tell, those of the user's last event."""
-        last = self.crowd.context_of(key_of(request.subject)) if request.subject else NOTHING
-        return completed(request.context, last)
 
     def _brought(self, rows: Rows, answer: Answer, deadline: Deadline) -> bool:
         """Whether all tables' `rows` are at hand; if not, `answer` says why."""

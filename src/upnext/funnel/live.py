@@ -15,6 +15,7 @@ from upnext.features.content_text import ContentText, QueryVectors
 from upnext.features.item_records import ITEM_TABLES
 from upnext.features.item_rows import ItemRows, ItemTier, open_item_rows
 from upnext.features.item_vectors import ItemVectors
+from upnext.features.neighbours import LOOK_PART, LookBack, Neighbours
 from upnext.features.session_inputs import InputTables
 from upnext.features.session_stepper import GraphStepper
 from upnext.features.spec import Chosen, FeatureSpec
@@ -23,7 +24,6 @@ from upnext.funnel.fresh import FreshItems
 from upnext.funnel.funnel import Funnel
 from upnext.funnel.indexing import Indexing
 from upnext.funnel.ranking.opening import open_ranker
-from upnext.funnel.retrieval.neighbours import Neighbours
 from upnext.funnel.retrieval.sources import Indexes
 from upnext.funnel.retrieval.weights import WEIGHTS_PART, with_learnt_weights
 from upnext.index import open_index
@@ -126,7 +126,8 @@ def _neighbours(release: Release, by_row: Callable[[str], npt.NDArray[Any]]) -> 
     if "neighbours.rows" not in release:
         return None
     rows = by_row("neighbours.rows")
-    return Neighbours(rows, by_row("neighbours.weights"), len(rows))
+    look = msgspec.convert(release.json(LOOK_PART), LookBack) if LOOK_PART in release else None
+    return Neighbours(rows, by_row("neighbours.weights"), len(rows), look)
 
 
 def item_tables(release: Release) -> dict[str, npt.NDArray[Any]]:

@@ -12,7 +12,7 @@ from upnext.clock import Deadline, SystemClock
 from upnext.domain.event import ACTIONS
 from upnext.domain.identity import Keys
 from upnext.features.session_stepper import GraphStepper
-from upnext.features.signals import Signals, signals_of
+from upnext.features.signals import Signals
 from upnext.features.user_view import UserView
 from upnext.funnel.answer import Answer
 from upnext.funnel.funnel import Funnel, best_first
@@ -134,7 +134,7 @@ class Replay:
         """Stage one for a user, now."""
         funnel, view = self.funnel, self.view(user)
         answer, request = self._question(user, k=1)
-        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd, request.context)
+        signals = funnel.signals(view, request)
         answer.seen_rows = view.seen_rows
         return view, signals, funnel.candidates(view, signals, request, answer, self._never)
 

@@ -35,7 +35,8 @@ class RankerConfig(msgspec.Struct, frozen=True, kw_only=True):
     hidden: tuple[int, ...] = (64, 64, 64, 192, 192, 192, 192, 64)
     # After how many hidden layers the ranker can answer, ascending; the last must use all of them.
     exits: tuple[int, ...] = (3, 5, 8)
-    # Cross column that the untrained ranker orders by, None for no prior; its first score is weight × raw column.
+    # Cross column that the untrained ranker orders by; its first score is weight × raw column. None: `upnext train`
+    # takes the column, and the weight, that order the lists best; `train_ranker` by itself has no prior then.
     prior_column: int | None = None
     prior_weight: float = 1.0
     # Share of activations dropped in training after every layer.

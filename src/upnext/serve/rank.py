@@ -8,17 +8,16 @@ import numpy as np
 from starlette.types import Receive, Scope
 
 from upnext.clock import Deadline
-from upnext.domain.identity import key_of, keys_of, subject_of
+from upnext.domain.identity import keys_of, subject_of
 from upnext.errors import StoreError
-from upnext.features.signals import signals_of
 from upnext.features.user_view import UserView
 from upnext.funnel.live import Live
+from upnext.funnel.request import SlateRequest
 from upnext.metrics.seldom import Seldom
 from upnext.serve.engine import Engine
 from upnext.serve.http import new_request_id, read_body
 from upnext.serve.messages import RankedItem, RankRequest, RankResponse, decoded
 from upnext.serve.recommend import check_budget, live_or_503
-from upnext.state.context_trends import NOTHING
 
 _failures = Seldom(logging.getLogger(__name__))
 _decoder = msgspec.json.Decoder(RankRequest)
@@ -47,9 +46,8 @@ class Rank:
         ranked: list[Any] = []
 
         def job() -> None:
-            context = live.funnel.crowd.context_of(key_of(subject)) if subject else NOTHING
             funnel, view = live.funnel, _view_or_nobody(engine, live, subject, deadline)
-            signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd, context)
+            signals = funnel.signals(view, SlateRequest(subject, k=len(known)))
             sources = np.zeros(len(known), np.uint16)  # the caller's, not any source's
             ranked.append(funnel.score(view, signals, all_rows[known], sources))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from upnext.models.ranker_lists import RankerLists
+from upnext.training.prior import Prior, best_prior
 from upnext.training.ranker_batches import draw_places
 from upnext.training.session_loop import one_cycle
 
@@ -34,7 +35,7 @@ _STATISTICS_LISTS = 400  # looked at for the mean and deviation of the cross col
 class _Probe(nn.Module):
     """Standardised inputs of all three sides into one layer; a side without columns adds nothing."""
 
-    def __init__(self, lists: RankerLists, prior: int) -> None:
+    def __init__(self, lists: RankerLists, prior: Prior) -> None:
         super().__init__()
         seen = lists.cross[:_STATISTICS_LISTS][lists.rows[:_STATISTICS_LISTS] >= 0].astype(np.float32)
         sides = {"item": lists.item_inputs, "user": lists.user, "cross": seen}
@@ -47,9 +48,9 @@ class _Probe(nn.Module):
         self.wide = nn.Linear(seen.shape[1], 1, bias=False)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.wide.weight)
-        scale = float(self.scales["cross"][1][prior])
+        scale = float(self.scales["cross"][1][prior.column])
         with torch.no_grad():
-            self.wide.weight[0, prior] = 1.0 / scale if scale > 0 else 0.0
+            self.wide.weight[0, prior.column] = prior.weight / scale if scale > 0 else 0.0
 
     def side(self, name: str, values: Tensor) -> Tensor | float:
         mean, scale = self.scales[name]
@@ -65,14 +66,14 @@ class _Probe(nn.Module):
         return scores
 
 
-def fit_probe(lists: RankerLists, *, seed: int, prior: int = 0) -> Score:
-    """Trains on all of `lists`; what scores with the result. `prior`: the cross column that it orders by untrained.
+def fit_probe(lists: RankerLists, *, seed: int) -> Score:
+    """Trains on all of `lists`; what scores with the result. Untrained it orders by their best cross column.
 
     On the CPU; one seed gives one result on one machine with one number of threads.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        probe = _Probe(lists, prior)
+        probe = _Probe(lists, best_prior(lists, seed=seed))
         optimizer = torch.optim.AdamW(probe.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
         rng = np.random.default_rng([seed, 7])
         n_steps = -(-len(lists) // _BATCH_LISTS)

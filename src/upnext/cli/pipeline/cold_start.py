@@ -11,8 +11,8 @@ from upnext.cli.pipeline.plan import SplitName, check_held_out, split_of
 from upnext.cli.pipeline.rehearsal import histories_at
 from upnext.clock import SystemClock
 from upnext.errors import TrainingError
-from upnext.features.signals import signals_of
 from upnext.funnel.replay import Histories, Replay
+from upnext.funnel.request import SlateRequest
 from upnext.funnel.retrieval.sources import Lookup, content
 from upnext.settings import Settings
 from upnext.training.cold_start import (
@@ -124,7 +124,7 @@ def content_cost_us(replay: Replay, users: list[int], calls: int = _TIMED_CALLS)
     looks = []
     for user in users[:200]:
         view = replay.view(user)
-        signals = signals_of(view, funnel.catalog, funnel.vectors, funnel.crowd)
+        signals = funnel.signals(view, SlateRequest(subject=None, k=1))
         spare = len(view.seen_rows)
         looks.append(Lookup(view, signals, funnel.crowd, funnel.vectors, funnel.indexes, None, spare, nothing_fresh))
     for call in range(calls):

@@ -16,11 +16,11 @@ from upnext.compress.parity import GraphParity, check_parity
 from upnext.compress.served import ServedRanker, served_parity, served_ranker
 from upnext.compress.sweep import CompressSettings, SweepRow, sweep
 from upnext.compress.widths import pruned_models, quantize_widths
-from upnext.features.spec import CROSS
 from upnext.funnel.ranking.ranker import GraphRanker
 from upnext.models.ranker_dnn import RankerDnn
 from upnext.models.ranker_lists import RankerLists
 from upnext.release.onnx_session import open_session
+from upnext.training.prior import best_prior
 from upnext.training.ranker_loop import train_ranker
 
 Floats = npt.NDArray[np.float32]
@@ -66,8 +66,9 @@ def train_and_compress(
     learning, kept_back = lists.take(order[n_parity:]), lists.take(order[:n_parity])
     learning = with_impressions(learning, impressions, settings.lists.impression_weight)
     config = settings.ranker
-    if config.prior_column is None:  # before any training it orders as the session encoder does
-        config = msgspec.structs.replace(config, prior_column=CROSS.index("session_score"))
+    if config.prior_column is None:
+        prior = best_prior(learning, seed=seed)
+        config = msgspec.structs.replace(config, prior_column=prior.column, prior_weight=prior.weight)
     model = train_ranker(learning, config, seed=seed, checkpoint=checkpoint, progress=progress)
     return compress_ranker(model, learning, kept_back, settings, seed, progress)
 

@@ -17,6 +17,7 @@ from upnext.cli.pipeline.impression_lists import usable_impressions, with_impres
 from upnext.cli.pipeline.indexes import TunedIndexes, build_indexes
 from upnext.cli.pipeline.lists import ranker_lists
 from upnext.cli.pipeline.merge import learn_merge
+from upnext.cli.pipeline.neighbour_look import learnt_look
 from upnext.cli.pipeline.plan import SplitName, TrainSettings, split_of
 from upnext.cli.pipeline.ranker_labels import may_be_known
 from upnext.cli.pipeline.rehearsal import crowd_of, histories_at, item_inputs, rehearse
@@ -26,9 +27,9 @@ from upnext.cli.pipeline.world import World, load_world
 from upnext.cli.pipeline.write import ReleaseFacts, write_release
 from upnext.clock import SystemClock
 from upnext.compress.step_choice import choose_step
+from upnext.features.neighbours import Neighbours
 from upnext.features.session_stepper import GraphStepper
 from upnext.features.spec import Chosen
-from upnext.funnel.retrieval.neighbours import Neighbours
 from upnext.funnel.retrieval.weights import with_learnt_weights
 from upnext.ingest.log_interface import EventLog
 from upnext.ingest.records import Records
@@ -146,7 +147,9 @@ class TrainingRun:
             tuned = build_indexes(encoders.vectors, queries, self._settings.retrieval, self._seed, progress, kinds)
         if encoders.neighbours is None:
             return tuned
-        listed = Neighbours(encoders.neighbours.rows, encoders.neighbours.weights, world.catalog.n_items)
+        lists = encoders.neighbours
+        look = learnt_look(world, split, lists, self._settings.state.recent_events, self._seed)
+        listed = Neighbours(lists.rows, lists.weights, world.catalog.n_items, look)
         return replace(tuned, indexes=replace(tuned.indexes, neighbours=listed))
 
     def _merge(

@@ -26,10 +26,10 @@ from upnext.cli.pipeline.write import ReleaseFacts, write_release
 from upnext.clock import SystemClock
 from upnext.compress.kept import KeptRanker
 from upnext.errors import TrainingError
+from upnext.features.neighbours import Neighbours
 from upnext.features.session_stepper import GraphStepper
 from upnext.features.spec import FeatureSpec
 from upnext.funnel.live import input_tables
-from upnext.funnel.retrieval.neighbours import Neighbours
 from upnext.funnel.retrieval.weights import WEIGHTS_PART, with_learnt_weights
 from upnext.ingest.log_interface import EventLog
 from upnext.ingest.records import Records
@@ -194,7 +194,8 @@ class UpdateRun:
         tuned = extend_indexes(funnel.indexes, funnel.vectors, encoders.vectors, queries, retrieval, self._seed)
         if encoders.neighbours is None:
             return tuned
-        listed = Neighbours(encoders.neighbours.rows, encoders.neighbours.weights, world.catalog.n_items)
+        lists, before = encoders.neighbours, funnel.indexes.neighbours
+        listed = Neighbours(lists.rows, lists.weights, world.catalog.n_items, before.look if before else None)
         return replace(tuned, indexes=replace(tuned.indexes, neighbours=listed))
 
     def _ranker(self, base: UpdateBase, listed: Listed) -> CompressedRanker:

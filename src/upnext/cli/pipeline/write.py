@@ -19,6 +19,7 @@ from upnext.compress.kept import KeptRanker, write_kept
 from upnext.compress.pareto import pareto_png
 from upnext.compress.step_choice import ChosenStep
 from upnext.features.content_text import ContentText
+from upnext.features.neighbours import LOOK_PART
 from upnext.features.session_inputs import InputTables
 from upnext.features.spec import FeatureSpec
 from upnext.funnel.retrieval.weights import WEIGHTS_PART
@@ -116,6 +117,8 @@ def _add_spaces(writer: ReleaseWriter, encoders: Encoders, tuned: TunedIndexes, 
                 writer.add_file(f"index.{space}", path)
     if encoders.neighbours is not None:
         writer.add_array("neighbours.rows", with_spare_rows(encoders.neighbours.rows, spare_rows, -1))
+        if tuned.indexes.neighbours is not None:
+            writer.add_json(LOOK_PART, msgspec.to_builtins(tuned.indexes.neighbours.look))
         writer.add_array("neighbours.weights", with_spare_rows(encoders.neighbours.weights, spare_rows))
 
 

@@ -34,6 +34,10 @@ COLUMNS: dict[str, Column] = {
     "knn": lambda look: _log(look.knn_scores),
     # 1 / (1 + rank) among what those sessions held
     "knn_rank": lambda look: _ranks(look, look.signals.knn_rows),
+    # weight of the item in the learnt lists of the user's items: its log, plain, and 1 / (1 + rank)
+    "neighbours": lambda look: _log(look.neighbour_scores),
+    "neighbours_score": lambda look: look.neighbour_scores,
+    "neighbours_rank": lambda look: _ranks(look, look.signals.neighbour_rows),
     # how much more it follows the newest item than the recent ones together
     "covisit_turn": lambda look: _log(look.covisit_last_shares) - _log(look.covisit_shares),
 }

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from upnext.features.item_vectors import ItemVectors
+from upnext.features.neighbours import Neighbours
 from upnext.features.signals import Signals
 from upnext.features.user_view import UserView
-from upnext.funnel.retrieval.neighbours import Neighbours
 from upnext.index.interface import Allowed, VectorIndex
 from upnext.state.crowd import Crowd
 
@@ -82,9 +82,7 @@ def session_knn(look: Lookup, n: int) -> Rows:
 
 def neighbours(look: Lookup, n: int) -> Rows:
     """Items like the user's latest, by the lists of a linear model."""
-    if look.indexes.neighbours is None or not len(look.view.recent_rows):
-        return _NONE
-    return _first(look.indexes.neighbours.of(look.view.recent_rows)[0], n, look)
+    return _first(look.signals.neighbour_rows, n, look)
 
 
 def content(look: Lookup, n: int) -> Rows:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.funnel.fakes import World, rows_of, run
+from upnext.features.neighbours import LookBack, Neighbours
 from upnext.features.spec import SOURCE_BIT
-from upnext.funnel.retrieval.neighbours import Neighbours
 from upnext.funnel.retrieval.sources import Indexes
 from upnext.settings import RetrievalSettings, Settings
 
@@ -55,3 +55,21 @@ def test_a_release_with_lists_has_the_source_and_one_without_goes_on(lists: bool
     fast = answer.ranked
     assert fast.rows[fast.sources == SOURCE_BIT["neighbours"]].tolist() == ([8, 7] if lists else [])
     assert [(each.stage, each.why) for each in answer.degraded] == [("ranking", "absent")]
+
+
+def test_a_whole_history_counts_with_the_weight_of_the_oldest_of_the_newest() -> None:
+    whole = Neighbours(LISTS, WEIGHTS, 6, LookBack(items=1, fade=0.5, whole=True))
+    rows, scores = whole.of(rows_of(1, 0), rows_of(0, 1, 3))
+    # 0 is the newest; 1 and 3 weigh as much, since it is the only one in order
+    assert dict(zip(rows.tolist(), scores.round(4).tolist(), strict=True)) == pytest.approx(
+        {1: 0.5 + 0.1, 2: 0.25 + 0.5, 3: 1.0, 0: 0.3, 4: 0.2}
+    )
+    assert whole.of(rows_of(1, 0))[0].tolist() == [1, 2], "without the others the newest alone"
+
+
+def test_a_whole_history_is_bounded() -> None:
+    lists = np.arange(1, 1_001, dtype=np.int32)[:, None]
+    neighbours = Neighbours(lists, np.ones((1_000, 1), np.float32), 1_001, LookBack(items=50, fade=1.0, whole=True))
+    rows, _ = neighbours.of(rows_of(*range(900, 1_000)), np.arange(1_000, dtype=np.int32))
+    assert len(rows) == 256
+    assert set(range(951, 1_001)) <= set(rows.tolist())

@@ -54,6 +54,8 @@ class Quiet:
 def main() -> None:
     arguments = _arguments()
     events, items, users = _records(arguments.data)
+    if arguments.until_ms:
+        events = [event for event in events if event.timestamp_ms < arguments.until_ms]
     chosen = np.array([event.timestamp_ms for event in events])
     if arguments.day_ms:
         days = [int(chosen[-1]) + 1 - 2 * arguments.day_ms, int(chosen[-1]) + 1 - arguments.day_ms]
@@ -93,6 +95,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="Anything that `upnext import` takes.")
     parser.add_argument("--home", type=Path, required=True, help="A new folder.")
     parser.add_argument("--day-ms", type=int, help="How long a day is.  [default: --share of the events]")
+    parser.add_argument("--until-ms", type=int, help="Events from then on are left out, as a few late ones would be.")
     parser.add_argument("--share", type=float, default=0.05, help="Of the events, a day has.")
     parser.add_argument("--retrain", action="store_true", help="Time a whole training with the day, too.")
     parser.add_argument("--set", action="append", default=[], help="As `upnext train --set`.")
@@ -120,7 +123,9 @@ def _timed(took_s: dict[str, float], name: str, make: Any) -> Release:
 
 def _answers(home: Home, release: Release, after_ms: int, settings: Settings, train: TrainSettings) -> Answered:
     """Where the parts of a release put what users chose after `after_ms` first, unknown items included."""
-    base = open_base(release, load_world(home.event_log, home.records), settings, train)
+    base = open_base(
+        release, load_world(home.event_log, home.records, contexts=settings.trends.contexts), settings, train
+    )
     world, n_items = base.world, base.n_items
     asked = by_time(world.columns, cut_ms=after_ms).case_events
     unknown = world.columns.item >= n_items

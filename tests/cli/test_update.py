@@ -139,11 +139,15 @@ def test_everything_the_release_knew_stays_as_it_was(updated: Updated) -> None:
 def test_the_last_layers_of_the_ranker_learn(updated: Updated) -> None:
     model = read_kept(updated.base.path(PART)).models[1.0]
     rng = np.random.default_rng(0)
-    cross = rng.normal(size=(400, 10, len(model.cross_inputs.mean))).astype(np.float32)
+    # As large as what the model has seen, so that what it knows does not drown what is new.
+    mean, scale = model.cross_inputs.mean.numpy(), model.cross_inputs.scale.numpy()
+    spread = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    cross = (mean + rng.normal(size=(400, 10, len(mean))) * spread).astype(np.float32)
+    told = int(np.flatnonzero(scale)[-1])
     lists = RankerLists(
         np.zeros((10, len(model.item_inputs.mean)), np.float32),
         np.zeros((400, len(model.user_inputs.mean)), np.float32),
-        np.tile(np.arange(10, dtype=np.int32), (400, 1)), cross, cross[:, :, 2].argmin(axis=1).astype(np.int32),
+        np.tile(np.arange(10, dtype=np.int32), (400, 1)), cross, cross[:, :, told].argmin(axis=1).astype(np.int32),
     )  # fmt: skip
     learnt = update_ranker(model, lists, epochs=4, learning_rate=1e-2, seed=0)
     moved = {name for name, value in learnt.state_dict().items() if not value.equal(model.state_dict()[name])}

@@ -5,18 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
+import numpy as np
 
 from tests.serve.conftest import running
 from tests.serve.test_engine import until
+from upnext.clock import Deadline, SystemClock
+from upnext.features.spec import SOURCE_BIT
 from upnext.serve.engine import Engine
+from upnext.serve.messages import RecommendRequest
+from upnext.serve.recommend import slate_request
 
 WATCHED = ["i000101", "i000102", "i000103"]
 
 
-async def by_context(client: httpx.AsyncClient, **body: Any) -> set[str]:
-    """The items of a slate that the source `context` had."""
-    answer = (await client.post("/v1/recommend", json={"k": 100, "explain": True, **body})).json()
-    return {item["item_id"] for item in answer["items"] if "context" in item["sources"]}
+def by_context(engine: Engine, **body: Any) -> list[str]:
+    """What the source `context` has for a request."""
+    live = engine.live
+    assert live is not None
+    request = slate_request(msgspec.convert(body, RecommendRequest), live, 1.0)
+    never = Deadline.never(SystemClock())
+    view = live.view(request.subject, engine.store, never)
+    found = {bit: rows for bit, _, rows in live.funnel.found(view, request, never)}
+    return live.funnel.catalog.ids.take(found.get(SOURCE_BIT["context"], np.empty(0, np.int32)))
 
 
 async def watched(client: httpx.AsyncClient, engine: Engine) -> None:
@@ -43,12 +54,11 @@ def test_somebody_new_gets_what_is_chosen_on_the_same_device(home: Path) -> None
         async with running(home) as (client, engine):
             await watched(client, engine)
             told = {"context": {"device": "television"}}
-            for who in ({}, {"user_id": "new"}):
-                found = await by_context(client, **told, **who)
-                assert found, "some of them are good enough for the slate"
-                assert found <= set(WATCHED)
-            assert await by_context(client, user_id="somebody") == set()
-            assert await by_context(client, user_id="another", context={"device": "toaster"}) == set()
+            assert by_context(engine, **told) == WATCHED
+            assert by_context(engine, user_id="new", **told) == WATCHED
+            assert by_context(engine, user_id="new") == []
+            assert by_context(engine, user_id="new", context={"device": "toaster"}) == []
+            assert (await client.post("/v1/recommend", json={"k": 20, **told})).json()["degraded"] == []
 
     asyncio.run(inside())
 
@@ -57,10 +67,9 @@ def test_without_a_word_the_users_last_event_tells_the_circumstances(home: Path)
     async def inside() -> None:
         async with running(home) as (client, engine):
             await watched(client, engine)
-            found = await by_context(client, user_id="viewer0")
-            assert found
-            assert found <= set(WATCHED[1:])  # its own is seen
-            told = {"context": {"device": "toaster"}}
-            assert await by_context(client, user_id="viewer1", **told) == set(), "what is told comes first"
+            assert by_context(engine, user_id="viewer0") == WATCHED
+            assert by_context(engine, user_id="viewer0", context={"device": "toaster"}) == [], (
+                "what is told comes first"
+            )
 
     asyncio.run(inside())

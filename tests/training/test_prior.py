@@ -26,6 +26,14 @@ def test_the_best_column_is_found_with_the_weight_that_it_was_drawn_with() -> No
     assert found.weight == pytest.approx(2.0 / 100.0, rel=0.1)
 
 
+@pytest.mark.parametrize(("noise", "column"), [(0.02, 0), (0.3, 1)])
+def test_the_first_column_stays_unless_another_is_clearly_better(noise: float, column: int) -> None:
+    rng = np.random.default_rng(0)
+    useful = rng.normal(size=(N_LISTS, N))
+    first = useful + noise * rng.normal(size=useful.shape)
+    assert best_prior(lists_of(first, useful, target=useful.argmax(axis=1)), seed=0).column == column
+
+
 def test_a_column_that_tells_nothing_of_nothing_is_the_first_with_weight_one() -> None:
     same = np.ones((30, N))
     assert best_prior(lists_of(same, same, target=np.zeros(30)), seed=0) == Prior(0, 1.0)

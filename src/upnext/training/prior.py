@@ -1,4 +1,4 @@
-"""The one input that alone orders lists best: where a ranker starts from, so that it learns what that one lacks."""
+"""The one input that a ranker starts from, so that it learns what that one lacks."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,8 @@ Floats = npt.NDArray[np.float32]
 _MOST_LISTS = 1_000
 _STEPS = 2.0 ** np.arange(-3, 5)  # weights tried, in units of one deviation within lists
 _CUTOFF = 10
+_FIRST = 0  # the session score, see `features/spec.py`
+_BETTER = 1.1  # than the session score, before another column takes its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +25,17 @@ class Prior:
 
 
 def best_prior(lists: RankerLists, *, seed: int) -> Prior:
-    """The cross column of the highest NDCG@10 alone, of some lists, with the weight of the least cross-entropy.
+    """The first cross column, the session score, or the one that orders lists best alone if it is a tenth better.
 
-    Ties, and lists that no column orders, go to the first column.
+    Judged by NDCG@10 on some lists; the weight is that of the least cross-entropy. The session score has a start since
+    it alone moves with every click, hover and search: a ranker that begins elsewhere hears less of them.
     """
     order = np.random.default_rng([seed, 11]).permutation(len(lists))[:_MOST_LISTS]
     some = lists.take(np.sort(order))
     shown = some.rows >= 0
     gained = [ndcg(places_in_scores(_column(some, shown, column), some.target), _CUTOFF) for column in _columns(some)]
     best = int(np.argmax(gained))
+    best = best if gained[best] > _BETTER * gained[_FIRST] else _FIRST
     return Prior(best, _weight(_column(some, shown, best), shown, some.target))
 
 

@@ -46,8 +46,8 @@ class ContextTrends:
         self._used = 0
         self._hand = 0
         self._landmark_ms = 0.0
-        # Weights (n_slots, n_groups) and their sums: one tuple, so that a reader never sees them apart.
-        self._scaled = np.zeros((self._most_slots, n_groups)), np.zeros(n_groups)
+        # Weights (n_groups, n_slots) and their sums: one tuple, so that a reader never sees them apart.
+        self._scaled = np.zeros((n_groups, self._most_slots)), np.zeros(n_groups)
 
     def context_of(self, told: Mapping[str, Any]) -> Context:
         """The keys of what is told of the circumstances; NOTHING where none of the names has a value."""
@@ -72,7 +72,7 @@ class ContextTrends:
         for column in (_ALL, *self._columns(context, learn=True)):
             if column >= 0:
                 totals[column] += gain  # before the weight: a share read meanwhile is never above 1
-                weights[slot, column] += gain
+                weights[column, slot] += gain
 
     def observe_many(
         self, contexts: npt.NDArray[np.int32], keys: Keys, rows: Rows, timestamps_ms: npt.NDArray[np.int64]
@@ -93,7 +93,7 @@ class ContextTrends:
         slots = self._slot[rows]
         counted = slots >= 0
         weights, totals = self._scaled
-        weights[:, _ALL] = np.bincount(slots[counted], weights=gain[counted], minlength=self._most_slots)
+        weights[_ALL] = np.bincount(slots[counted], weights=gain[counted], minlength=self._most_slots)
         totals[_ALL] = gain.sum()
         for number in range(min(contexts.shape[1], len(self.names))):
             column_of = self._columns_of(contexts[:, number], keys, number)
@@ -101,7 +101,7 @@ class ContextTrends:
             known = columns >= 0
             np.add.at(totals, columns[known], gain[known])
             known &= counted
-            np.add.at(weights, (slots[known], columns[known]), gain[known])
+            np.add.at(weights, (columns[known], slots[known]), gain[known])
 
     def shares(self, context: Context, rows: npt.NDArray[np.integer[Any]]) -> Floats:
         """(1 + n_names, n) float32: of all that the crowd chose lately, and of what it chose under the same value of
@@ -111,7 +111,7 @@ class ContextTrends:
         slots = self._slot.take(rows)
         for place, column in enumerate((_ALL, *self._columns(context))):
             if column >= 0 and totals[column] > 0:
-                found[place] = np.where(slots >= 0, weights[:, column].take(slots, mode="wrap") / totals[column], 0.0)
+                found[place] = np.where(slots >= 0, weights[column].take(slots, mode="wrap") / totals[column], 0.0)
         return found
 
     def top(self, context: Context, n: int) -> Rows:
@@ -124,13 +124,16 @@ class ContextTrends:
         columns = [column for column in columns if totals[column] > 0]
         if not columns or not used:
             return np.empty(0, np.int32)
-        shares = weights[:used, columns] @ (1.0 / totals[columns])
-        owners = self._owner[:used]
+        shares = np.zeros(used)
+        for column in columns:
+            shares += weights[column, :used] * (1.0 / totals[column])
         places = shares.nonzero()[0]
+        high = shares[places]
         if len(places) > n:
-            places = places[shares[places] >= np.partition(shares[places], -n)[-n]]
-        order = np.lexsort((owners[places], -shares[places]))[:n]
-        return owners[places[order]]
+            chosen = high >= np.partition(high, -n)[-n]
+            places, high = places[chosen], high[chosen]
+        owners = self._owner[places]
+        return owners[np.lexsort((owners, -high))[:n]]
 
     def _columns(self, context: Context, *, learn: bool = False) -> list[int]:
         """The column of each name's value, -1 where there is none."""
@@ -168,10 +171,10 @@ class ContextTrends:
         else:  # of the next few, the one chosen least makes way
             window = (self._hand + np.arange(_HAND)) % self._most_slots
             weights = self._scaled[0]
-            slot = int(window[weights[window, _ALL].argmin()])
+            slot = int(window[weights[_ALL, window].argmin()])
             self._hand = int(window[-1]) + 1
             self._slot[self._owner[slot]] = _NONE
-            weights[slot] = 0.0
+            weights[:, slot] = 0.0
             self._owner[slot] = row
         self._slot[row] = slot
         return slot
@@ -196,7 +199,7 @@ class ContextTrends:
         add_array("contexts.name_numbers", (columns - 1) // self._most_values)  # as numbers of names
         columns = np.append(np.int32(_ALL), columns)
         add_array("contexts.owner", self._owner[: self._used])
-        add_array("contexts.weights", weights[: self._used, columns])
+        add_array("contexts.weights", weights[columns, : self._used])
         add_array(CONTEXTS_PART, totals[columns])
         add_array("contexts.landmark_ms", np.array([self._landmark_ms]))
 
@@ -212,7 +215,7 @@ class ContextTrends:
         now = np.arange(self.n_items, dtype=np.int32) if rows is None else rows
         owners = now[owners]
         kept = np.flatnonzero(owners >= 0)
-        kept = kept[np.argsort(-saved[kept, _ALL], kind="stable")[: self._most_slots]]
+        kept = kept[np.argsort(-saved[_ALL, kept], kind="stable")[: self._most_slots]]
         self._adopt(owners[kept])
         self._landmark_ms = float(array("contexts.landmark_ms")[0])
         weights, totals = self._scaled
@@ -220,7 +223,7 @@ class ContextTrends:
         columns = [_ALL, *(self._new_column(key, number) for key, number in zip(keys, numbers, strict=True))]
         for place, column in enumerate(columns):
             if column >= 0:
-                weights[: len(kept), column] = saved[kept, place]
+                weights[column, : len(kept)] = saved[place, kept]
                 totals[column] = totals_before[place]
 
 

@@ -108,6 +108,14 @@ def test_an_item_that_changed_after_it_was_indexed_is_found_as_it_is_now(release
     assert rows[0] == N_ITEMS or table[rows[0]] @ table[N_ITEMS] >= table[N_ITEMS] @ table[N_ITEMS] * 0.999
 
 
+def test_an_item_posted_again_as_it_was_builds_nothing(release, parts):
+    live = opened(release, parts)
+    posted(live, 5)
+    live.indexing.work()
+    posted(live, 5)
+    assert not live.indexing.work()
+
+
 def test_a_withdrawn_item_leaves_no_more_from_the_indexes_either(release, parts):
     live = opened(release, parts)
     posted(live, 5)

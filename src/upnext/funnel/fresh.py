@@ -186,12 +186,13 @@ class FreshItems:
         for space in _SPACES:
             table, made = getattr(funnel.vectors, space), getattr(vectors, space)
             if table is not None:
+                moved = (table[rows] != made[places].astype(table.dtype)).any(axis=1)
+                self._moved.update(rows[moved].tolist())
                 table[rows] = made[places]
         funnel.assembler.items_changed(rows)
         if (side := self._item_side) is not None:
             inputs = funnel.assembler.items(funnel.crowd.trends, rows)
             side.table[rows] = side.rows(inputs)
-        self._moved.update(rows.tolist())
         for row in rows.tolist():
             self._met.add(row)
             funnel.reranker.item_changed(row)

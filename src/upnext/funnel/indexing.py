@@ -1,7 +1,5 @@
 """Posted items moved from those looked at one by one into the vector indexes, which are built beside the requests."""
 
-import threading
-
 from upnext.funnel.fresh import FreshItems
 from upnext.funnel.funnel import Funnel
 from upnext.funnel.retrieval.sources import Indexes
@@ -25,7 +23,6 @@ class Indexing:
         self._kept_out = int(_KEPT_OUT * settings.index_after)
         self._n_built = funnel.catalog.n_released
         self._changed: set[int] = set()
-        self._lock = threading.Lock()
 
     def work(self) -> bool:
         """Puts larger indexes in force when enough items have come since the last time; whether it did.
@@ -35,20 +32,19 @@ class Indexing:
         """
         if not self._after:
             return False
-        with self._lock:
-            settled, changed = self._fresh.settled()
-            self._changed |= changed
-            n_indexed = self._funnel.retrieval.n_indexed
-            stale = any(row < n_indexed for row in self._changed)
-            if settled - n_indexed < self._after and not stale:
-                return False
-            n_items = max(n_indexed, settled - self._kept_out)
-            anew = stale or n_items > (1.0 + _REBUILT_AFTER) * self._n_built
-            self._funnel.retrieval.put_indexes(self._made(n_items, anew=anew))
-            self._changed = {row for row in self._changed if row >= n_items}
-            if anew:
-                self._n_built = n_items
-            return True
+        settled, changed = self._fresh.settled()
+        self._changed |= changed
+        n_indexed = self._funnel.retrieval.n_indexed
+        stale = any(row < n_indexed for row in self._changed)
+        if settled - n_indexed < self._after and not stale:
+            return False
+        n_items = max(n_indexed, settled - self._kept_out)
+        anew = stale or n_items > (1.0 + _REBUILT_AFTER) * self._n_built
+        self._funnel.retrieval.put_indexes(self._made(n_items, anew=anew))
+        self._changed = {row for row in self._changed if row >= n_items}
+        if anew:
+            self._n_built = n_items
+        return True
 
     def _made(self, n_items: int, *, anew: bool) -> Indexes:
         before, vectors = self._funnel.retrieval.indexes, self._funnel.vectors

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from upnext.compress.fold import Floats
 from upnext.compress.parity import gains_of, rank_agreement
@@ -43,7 +44,8 @@ class CompressSettings(msgspec.Struct, frozen=True, kw_only=True):
 class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     """One exit at one width in one precision, ranking so many candidates.
 
-    `ndcg` is NDCG@10 on lists kept back; `rank_agreement` is Spearman's with the trained ranker of the same width;
+    `ndcg` is NDCG@10 on lists kept back; `error` the standard error of its difference to the best row's, list by list:
+    what is closer than that may be luck; `rank_agreement` is Spearman's with the trained ranker of the same width;
     `p50_us` the median microseconds of a call on this machine, one thread; `item_bytes` what an item of the catalogue
     takes in the table.
     """
@@ -57,6 +59,7 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     p50_us: float
     graph_bytes: int
     item_bytes: int
+    error: float = 0.0
 
 
 def sweep(
@@ -86,18 +89,20 @@ def sweep(
         for width in widths.by_share.values()
         for depth in width.weights.exits
     }
-    rows = []
+    rows: list[SweepRow] = []
+    gains = []
     for number, ((width, precision, depth), graph, session) in enumerate(zip(tried, graphs, sessions, strict=True)):
         items = table_items(np.ascontiguousarray(table[:, : width.n_first]))
         scores = score_lists_with(session, items, lists)
         agreement = rank_agreement(trained[width.share, depth], scores)
         for count in counts:
+            gains.append(gains_of_first(scores, lists, count))
             row = SweepRow(
                 exit_depth=depth,
                 precision=precision,
                 width=width.share,
                 candidates=count,
-                ndcg=ndcg_of_first(scores, lists, count),
+                ndcg=float(gains[-1].mean()),
                 rank_agreement=agreement,
                 p50_us=float(p50_us[count][number]),
                 graph_bytes=len(graph),
@@ -106,10 +111,12 @@ def sweep(
             rows.append(row)
         if progress is not None:
             progress(number + 1, len(tried))
-    return rows
+    best = gains[int(np.argmax([row.ndcg for row in rows]))]
+    errors = [float(np.std(each - best) / np.sqrt(len(best))) for each in gains]
+    return [msgspec.structs.replace(row, error=error) for row, error in zip(rows, errors, strict=True)]
 
 
-def ndcg_of_first(scores: Floats, lists: RankerLists, count: int) -> float:
-    """NDCG@10 when only the first `count` of each list are ranked and the others come after them."""
+def gains_of_first(scores: Floats, lists: RankerLists, count: int) -> npt.NDArray[np.float64]:
+    """What each list adds to NDCG@10 when only its first `count` are ranked and the others come after them."""
     first = np.where(np.arange(lists.n_candidates) < count, scores, -np.inf).astype(np.float32)
-    return float(gains_of(first, lists).mean())
+    return gains_of(first, lists)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from upnext.cli.pipeline.impression_lists import with_impressions
 from upnext.cli.pipeline.plan import TrainSettings
-from upnext.compress.choose import choose
+from upnext.compress.choose import choose, near_enough
 from upnext.compress.kept import KeptRanker
 from upnext.compress.parity import GraphParity, check_parity
 from upnext.compress.served import ServedRanker, served_parity, served_ranker
@@ -128,7 +128,7 @@ def _affordable(settings: CompressSettings, n_lists: int) -> CompressSettings:
 
 
 def _default_exit(choices: dict[int, SweepRow], rows: list[SweepRow], within: float) -> str:
-    """The shallowest exit whose NDCG@10 is within that share of the best of all that was tried, else the best one."""
+    """The shallowest exit whose NDCG@10 is near enough to the best of all that was tried, else the best one."""
     best = max(row.ndcg for row in rows)
-    good = [depth for depth, row in sorted(choices.items()) if row.ndcg >= (1 - within) * best]
+    good = [depth for depth, row in sorted(choices.items()) if near_enough(row, best, within)]
     return exit_name(good[0] if good else max(choices, key=lambda depth: choices[depth].ndcg))

@@ -17,9 +17,9 @@ from upnext.training.softmax import NegativeSampler, full_softmax_loss, sampled_
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-FULL_SOFTMAX_ITEMS, NEGATIVES, POPULARITY_SHARE = 20_000, 4_096, 0.5
+FULL_SOFTMAX_ITEMS, NEGATIVES, POPULARITY_SHARE = 20_000, 2_048, 0.5
 _BATCH = 1_024
-_JUDGED_SHARE = 0.1
+_JUDGED_SHARE, _MOST_JUDGED = 0.1, 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,15 @@ def from_company(
 def learn_rows(table: Floats, rows: Rows, choices: Choices, *, epochs: int, learning_rate: float, seed: int) -> Floats:
     """`table` (n_items, D) with `rows` moved so that `choices` become likelier; all other rows are as they were.
 
-    The start and what every epoch leaves are judged on a tenth of the choices that is not learnt from; the best stays.
+    The start and what every epoch leaves are judged on a tenth of the choices, at most 2,000, that is not learnt from;
+    the best stays.
     Above 20,000 items negatives are sampled. One seed gives one result on one machine with one number of threads.
     """
     if not len(rows) or len(choices) < 2:
         return table
     rng = np.random.default_rng([seed, 21])
     order = rng.permutation(len(choices))
-    n_judged = max(1, round(_JUDGED_SHARE * len(choices)))
+    n_judged = min(max(1, round(_JUDGED_SHARE * len(choices))), _MOST_JUDGED)
     judged, learning = _part(choices, order[:n_judged]), _part(choices, order[n_judged:])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63)))

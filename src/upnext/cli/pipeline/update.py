@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -95,10 +96,13 @@ class UpdateRun:
         with TemporaryDirectory() as folder:
             with self._steps.step("new items"):
                 before = events.older | events.earlier
-                encoders = self._encoders(base, before, events.earlier, Path(folder))
+                # For the lists alone: one pass brings vectors most of the way, and all are learnt anew below.
+                brief = msgspec.structs.replace(self._train.update, item_epochs=1)
+                encoders = updated_encoders(base, before, events.earlier, brief, self._seed, Path(folder))
             listed = self._lists(base, encoders, events, may_be_known(world.columns, split))
             with self._steps.step("new items, the newest too"):
-                encoders = self._encoders(base, events.visible, events.new, Path(folder))
+                update = self._train.update
+                encoders = updated_encoders(base, events.visible, events.new, update, self._seed, Path(folder))
                 tuned = self._indexes(base, encoders, events.visible)
             ranker = self._ranker(base, listed)
             with self._steps.step("calibration"):
@@ -142,9 +146,6 @@ class UpdateRun:
         earlier, later = (np.zeros(len(visible), np.bool_) for _ in range(2))
         earlier[new[:-n_later]], later[new[-n_later:]] = True, True
         return _Events(visible, visible & known, earlier, later)
-
-    def _encoders(self, base: UpdateBase, visible: Mask, teaching: Mask, folder: Path) -> Encoders:
-        return updated_encoders(base, visible, teaching, self._train.update, self._seed, folder)
 
     def _lists(self, base: UpdateBase, encoders: Encoders, events: _Events, known: Mask) -> Listed:
         """Lists of the later new events, and some of the newest that the release knew, against forgetting."""

@@ -75,6 +75,12 @@ def test_the_error_of_a_row_is_that_of_its_difference_to_the_best(rows, widths):
     assert any(row.error > 0.005 for row in rows)
 
 
+def test_the_deepest_exit_is_held_to_its_own_best():
+    shallow = row(exit_depth=3, p50_us=40.0, ndcg=0.2018)
+    deepest = [row(ndcg=0.2009), row(ndcg=0.2, p50_us=50.0)]  # only the first is within 0.5 % of the shallow one
+    assert choose([shallow, *deepest], **BOUNDS) == {3: shallow, 8: deepest[1]}
+
+
 def test_what_may_be_worse_by_luck_alone_is_good_enough():
     best, lucky, bad = row(), row(p50_us=50.0, ndcg=0.19, error=0.02), row(p50_us=10.0, ndcg=0.17, error=0.02)
     assert choose([best, lucky, bad], **BOUNDS) == {8: lucky}

@@ -17,7 +17,7 @@ def choose(
 
     A row within one standard error of the best is near enough, since the best of many is so by luck too: the rule of
     Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees", 1984. Beyond that the deepest exit may
-    lose `within` of the best, the shallowest `shallow_within`, those between them in proportion to their rank. A
+    lose `within` of its own best, the shallowest `shallow_within`, those between them in proportion to their rank. A
     shallower exit is faster than the next deeper one wherever it can be, or nobody would leave there; one that never
     comes so near may lose `within` of its own best. Only rows of the largest number of candidates are looked at, and of
     them those that agree with their trained ranker (at least `min_rank_agreement`). Raises ParityError when none of an
@@ -38,8 +38,9 @@ def choose(
         limit_us = min((row.p50_us for row in chosen.values()), default=math.inf)
         faster = [row for row in of_exit if row.p50_us < limit_us] or [fastest(of_exit)]
         allowed = within + (shallow_within - within) * number / max(1, len(depths) - 1)
-        good = [row for row in faster if near_enough(row, best, allowed)]
         own_best = max(row.ndcg for row in faster)
+        # A deepest exit that is not the best has no reason to be slow for the sake of another.
+        good = [row for row in faster if near_enough(row, best if number else own_best, allowed)]
         chosen[depth] = fastest(good or [row for row in faster if row.ndcg >= (1 - within) * own_best])
     return dict(sorted(chosen.items()))
 

@@ -147,10 +147,13 @@ class Funnel:
         return self.retrieval.found(view, signals, request, seen, aside, deadline)
 
     def signals(self, view: UserView, request: SlateRequest, vectors: ItemVectors | None = None) -> Signals:
-        """What is known of the user now, under the circumstances of the request; for what it does not tell, those of
-        the user's last event. `vectors`: those to look at, all of the release by default."""
+        """What is known of the user now, under the circumstances that the request tells.
+
+        What it does not tell is as at the user's last event. `vectors`: those to look at; None: all of the release.
+        """
         last = self.crowd.context_of(key_of(request.subject)) if request.subject else NOTHING
-        vectors, context = vectors or self.vectors, completed(request.context, last)
+        context = completed(request.context, last)
+        vectors = self.vectors if vectors is None else vectors
         return signals_of(view, self.catalog, vectors, self.crowd, context, self.indexes.neighbours)
 
     def score(

@@ -52,8 +52,10 @@ class Counted(msgspec.Struct, kw_only=True):
 
 
 class BreakerFigures(msgspec.Struct, kw_only=True):
-    """A circuit breaker: its state in the worker that answers, and of all workers together how many do without
-    what it guards, and how often it opened in the window."""
+    """A circuit breaker: its state in the worker that answers.
+
+    Of all workers together in how many it is not closed, and how often it opened in the window.
+    """
 
     name: str
     state: str

@@ -104,8 +104,10 @@ class ContextTrends:
             np.add.at(weights, (columns[known], slots[known]), gain[known])
 
     def shares(self, context: Context, rows: npt.NDArray[np.integer[Any]]) -> Floats:
-        """(1 + n_names, n) float32: of all that the crowd chose lately, and of what it chose under the same value of
-        each name, the share of each of `rows` (n,); 0 where nothing is known."""
+        """(1 + n_names, n) float32: the share of each of `rows` (n,) in all that the crowd chose lately.
+
+        Behind it the shares in what it chose under the same value of each name; 0 where nothing is known.
+        """
         weights, totals = self._scaled
         found = np.zeros((1 + len(self.names), len(rows)), np.float32)
         slots = self._slot.take(rows)

@@ -6,6 +6,7 @@ import pytest
 from tests.funnel.fakes import World, rows_of, run
 from upnext.features.neighbours import LookBack, Neighbours
 from upnext.features.spec import SOURCE_BIT
+from upnext.funnel.request import SlateRequest
 from upnext.funnel.retrieval.sources import Indexes
 from upnext.settings import RetrievalSettings, Settings
 
@@ -73,3 +74,13 @@ def test_a_whole_history_is_bounded() -> None:
     rows, _ = neighbours.of(rows_of(*range(900, 1_000)), np.arange(1_000, dtype=np.int32))
     assert len(rows) == 256
     assert set(range(951, 1_001)) <= set(rows.tolist())
+
+
+def test_a_source_that_is_switched_off_is_not_worked_out_for_the_ranker_either() -> None:
+    world = World()
+    lists = np.full((world.n_items, 2), [7, 8], np.int32), np.ones((world.n_items, 2), np.float32)
+    indexes = Indexes(neighbours=Neighbours(*lists, world.n_items))
+    for n, expected in ((5, [7, 8]), (0, [])):
+        funnel = world.funnel(Settings(retrieval=RetrievalSettings(neighbours=n)), indexes=indexes, ranker=None)
+        found = funnel.signals(world.view(recent=[3]), SlateRequest(subject=None, k=1))
+        assert sorted(found.neighbour_rows.tolist()) == expected

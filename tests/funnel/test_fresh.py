@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.funnel.fakes import NOW_MS, noted, rows_of, run
-from tests.funnel.small_release import N_ITEMS, SPACES, SPARE, made_parts, release_of, topic_item
+from tests.funnel.small_release import N_ITEMS, SPACES, SPARE, release_of, topic_item
 from upnext.clock import Deadline
 from upnext.domain.event import Event, Item
 from upnext.features.content_text import embed_text, words_of
@@ -25,16 +25,6 @@ from upnext.store.memory_store import MemoryStore
 REVISION = 40  # of the release
 TOPIC = 1
 OF_TOPIC = set(range(TOPIC, N_ITEMS, 3))
-
-
-@pytest.fixture(scope="module")
-def parts():
-    return made_parts()
-
-
-@pytest.fixture(scope="module")
-def release(parts, tmp_path_factory) -> Release:
-    return release_of(tmp_path_factory.mktemp("home"), parts)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.funnel.fakes import noted, run
-from tests.funnel.small_release import N_ITEMS, made_parts, release_of, topic_item
+from tests.funnel.small_release import N_ITEMS, topic_item
 from tests.funnel.test_fresh import post
 from upnext.features.spec import SOURCE_BIT
 from upnext.funnel.live import Live, open_live
@@ -16,16 +16,6 @@ from upnext.settings import ItemSettings, RerankingSettings, RetrievalSettings, 
 
 TOPIC = 1
 AFTER = 4  # of which the newest 2 stay out
-
-
-@pytest.fixture(scope="module")
-def parts():
-    return made_parts()
-
-
-@pytest.fixture(scope="module")
-def release(parts, tmp_path_factory) -> Release:
-    return release_of(tmp_path_factory.mktemp("home"), parts)
 
 
 def opened(release: Release, parts, *, index_after: int = AFTER) -> Live:

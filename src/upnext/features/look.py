@@ -260,6 +260,12 @@ class Look(Person):
         return self.facts.log_price.take(self.places)
 
 
+def log_share(shares: Floats) -> Floats:
+    """The log of `shares`, of which the smallest count as none."""
+    found: Floats = np.log(shares + LEAST_SHARE)
+    return found
+
+
 def _dots(taken: Floats, directions: Floats) -> Floats:
     """(m, n) inner products of each of `taken` (n, dim) with each of `directions` (m, dim), one by one."""
     found: Floats = np.vecdot(taken[None], directions[:, None, :])

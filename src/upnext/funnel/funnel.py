@@ -154,7 +154,8 @@ class Funnel:
         last = self.crowd.context_of(key_of(request.subject)) if request.subject else NOTHING
         context = completed(request.context, last)
         vectors = self.vectors if vectors is None else vectors
-        return signals_of(view, self.catalog, vectors, self.crowd, context, self.indexes.neighbours)
+        neighbours = self.indexes.neighbours if self.settings.retrieval.neighbours else None
+        return signals_of(view, self.catalog, vectors, self.crowd, context, neighbours)
 
     def score(
         self, view: UserView, signals: Signals, rows: Rows, sources: npt.NDArray[np.uint16],

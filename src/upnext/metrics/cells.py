@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Kind = Literal["counter", "gauge", "histogram"]
 Words = npt.NDArray[np.float64]
+Labels = tuple[str, ...]
 CAPACITY = 2**20
 """Words of one process, 8 MiB; only what is touched takes memory."""
 _WORD_BYTES = 8
@@ -26,7 +27,7 @@ class Cell(NamedTuple):
 
     kind: Kind
     family: str
-    labels: tuple[str, ...]
+    labels: Labels
 
 
 class Cells:

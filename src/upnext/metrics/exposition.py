@@ -9,12 +9,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from upnext.metrics.cells import Cell, Words
+from upnext.metrics.cells import Cell, Labels, Words
 from upnext.metrics.names import BUCKETS_MS, COUNTERS, GAUGES, TIMES, AcrossWorkers, TimesName
 from upnext.metrics.sketches import at_most
 from upnext.metrics.workers import Totals
-
-Labels = tuple[str, ...]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _ACROSS: dict[AcrossWorkers, Any] = {"livesum": sum, "livemin": min, "livemax": max}

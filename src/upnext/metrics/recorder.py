@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 
-from upnext.metrics.cells import Cell, Cells, Kind
+from upnext.metrics.cells import Cell, Cells, Kind, Labels
 from upnext.metrics.exposition import CONTENT_TYPE, exposition_of
 from upnext.metrics.names import (
     BREAKERS,
@@ -30,7 +30,6 @@ from upnext.metrics.workers import Totals, shared_directory, totals_of_all
 # Of one family. Labels come from code, but for regions; past so many, memory stays bounded and the rest is `other`.
 MOST_SERIES = 200
 
-Labels = tuple[str, ...]
 _NO_TIMES: Mapping[str, float] = {}
 _GAUGES = {gauge.name for gauge in GAUGES}
 

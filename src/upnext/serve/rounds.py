@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from upnext.clock import Clock
@@ -63,6 +64,7 @@ class Rounds:
 
     def _run(self) -> None:
         if self._niceness:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+            with suppress(OSError):  # where the system knows no priorities of threads
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while not self._stopping.wait(max(self.once(), 1.0) / 1_000):
             pass

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from upnext.domain.identity import Keys, context_keys, key_of
 from upnext.settings import TrendSettings
+from upnext.state.slots import Slots
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -21,7 +22,6 @@ NOTHING: Context = ()
 CONTEXTS_PART = "contexts.totals"  # in a release or snapshot that has counts by context
 _ALL = 0  # the column that counts every event
 _RENORMALIZE_AT = 200.0  # as in `trends`
-_HAND = 8  # slots looked at when one must make way
 _NONE = -1
 
 
@@ -41,10 +41,7 @@ class ContextTrends:
         n_groups = 1 + len(self.names) * self._most_values
         self._column: dict[int, int] = {}  # of each group's key
         self._n_values = [0] * len(self.names)
-        self._slot: Rows = np.full(self.n_items, _NONE, np.int32)  # of each item
-        self._owner: Rows = np.zeros(self._most_slots, np.int32)
-        self._used = 0
-        self._hand = 0
+        self._slots = Slots(self.n_items, self._most_slots)
         self._landmark_ms = 0.0
         # Weights (n_groups, n_slots) and their sums: one tuple, so that a reader never sees them apart.
         self._scaled = np.zeros((n_groups, self._most_slots)), np.zeros(n_groups)
@@ -65,7 +62,7 @@ class ContextTrends:
             self._move_landmark(float(timestamp_ms))
             since_ms = 0.0
         gain = 2.0 ** (since_ms / self._half_life_ms)
-        slot = int(self._slot[row])
+        slot = int(self._slots.of[row])
         if slot < 0:
             slot = self._new_slot(row)
         weights, totals = self._scaled
@@ -89,8 +86,8 @@ class ContextTrends:
         heaviest = np.bincount(rows, weights=gain, minlength=self.n_items)
         chosen = np.unique(rows)
         owners = chosen[np.argsort(-heaviest[chosen], kind="stable")[: self._most_slots]].astype(np.int32)
-        self._adopt(owners)
-        slots = self._slot[rows]
+        self._slots.adopt(owners)
+        slots = self._slots.of[rows]
         counted = slots >= 0
         weights, totals = self._scaled
         weights[_ALL] = np.bincount(slots[counted], weights=gain[counted], minlength=self._most_slots)
@@ -110,7 +107,7 @@ class ContextTrends:
         """
         weights, totals = self._scaled
         found = np.zeros((1 + len(self.names), len(rows)), np.float32)
-        slots = self._slot.take(rows)
+        slots = self._slots.of.take(rows)
         for place, column in enumerate((_ALL, *self._columns(context))):
             if column >= 0 and totals[column] > 0:
                 found[place] = np.where(slots >= 0, weights[column].take(slots, mode="wrap") / totals[column], 0.0)
@@ -122,7 +119,7 @@ class ContextTrends:
         Ties go to the lower row. Empty where nothing is known.
         """
         columns = [column for column in self._columns(context) if column >= 0]
-        (weights, totals), used = self._scaled, self._used
+        (weights, totals), used = self._scaled, self._slots.n_used
         columns = [column for column in columns if totals[column] > 0]
         if not columns or not used:
             return np.empty(0, np.int32)
@@ -134,7 +131,7 @@ class ContextTrends:
         if len(places) > n:
             chosen = high >= np.partition(high, -n)[-n]
             places, high = places[chosen], high[chosen]
-        owners = self._owner[places]
+        owners = self._slots.owners[places]
         return owners[np.lexsort((owners, -high))[:n]]
 
     def _columns(self, context: Context, *, learn: bool = False) -> list[int]:
@@ -166,25 +163,13 @@ class ContextTrends:
         return column_of
 
     def _new_slot(self, row: int) -> int:
-        if self._used < self._most_slots:
-            slot = self._used
-            self._owner[slot] = row
-            self._used += 1
-        else:  # of the next few, the one chosen least makes way
-            window = (self._hand + np.arange(_HAND)) % self._most_slots
-            weights = self._scaled[0]
-            slot = int(window[weights[_ALL, window].argmin()])
-            self._hand = int(window[-1]) + 1
-            self._slot[self._owner[slot]] = _NONE
+        """Where all are taken, one of an item chosen little."""
+        weights = self._scaled[0]
+        slot, taken = self._slots.take(row, lambda slots: weights[_ALL, slots])
+        if taken:
             weights[:, slot] = 0.0
-            self._owner[slot] = row
-        self._slot[row] = slot
+        self._slots.of[row] = slot
         return slot
-
-    def _adopt(self, owners: Rows) -> None:
-        self._used = len(owners)
-        self._owner[: self._used] = owners
-        self._slot[owners] = np.arange(self._used, dtype=np.int32)
 
     def _move_landmark(self, landmark_ms: float) -> None:
         weights, totals = self._scaled
@@ -194,14 +179,14 @@ class ContextTrends:
 
     def save(self, add_array: Callable[[str, npt.NDArray[Any]], object]) -> None:
         """Hands each part to the writer of a release, named `contexts.…`."""
-        weights, totals = self._scaled
+        (weights, totals), used = self._scaled, self._slots.n_used
         add_array("contexts.names", _name_keys(self.names))
         add_array("contexts.keys", np.array(list(self._column), np.uint64))
         columns = np.array(list(self._column.values()), np.int32)
         add_array("contexts.name_numbers", (columns - 1) // self._most_values)  # as numbers of names
         columns = np.append(np.int32(_ALL), columns)
-        add_array("contexts.owner", self._owner[: self._used])
-        add_array("contexts.weights", weights[columns, : self._used])
+        add_array("contexts.owner", self._slots.owners[:used])
+        add_array("contexts.weights", weights[columns, :used])
         add_array(CONTEXTS_PART, totals[columns])
         add_array("contexts.landmark_ms", np.array([self._landmark_ms]))
 
@@ -218,7 +203,7 @@ class ContextTrends:
         owners = now[owners]
         kept = np.flatnonzero(owners >= 0)
         kept = kept[np.argsort(-saved[_ALL, kept], kind="stable")[: self._most_slots]]
-        self._adopt(owners[kept])
+        self._slots.adopt(owners[kept])
         self._landmark_ms = float(array("contexts.landmark_ms")[0])
         weights, totals = self._scaled
         keys, numbers = array("contexts.keys").tolist(), array("contexts.name_numbers").tolist()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from upnext.settings import TrendSettings
 from upnext.state.covisits import RowSums, heaviest_first
+from upnext.state.slots import Slots
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -24,8 +25,6 @@ _BYTES_PER_SESSION = 4 * _WIDTH + 4
 _BYTES_PER_VISIT = 8  # int64 number of a session
 _BYTES_PER_SLOT = 12
 _SESSIONS_SHARE = 4  # one part in so many of the memory is for sessions, the rest for visits by item
-_HAND = 8  # slots looked at when one must make way
-_NONE = -1
 SESSIONS_PART = "sessions.items"  # in a release or snapshot that has sessions
 
 
@@ -43,14 +42,11 @@ class RecentSessions:
         """Nothing known yet. Zeros cost no memory until they are written to."""
         left = self._most_bytes - self._most_sessions * _BYTES_PER_SESSION
         self._most_slots = max(1, min(left // (n_visits * _BYTES_PER_VISIT + _BYTES_PER_SLOT) - 1, self.n_items))
-        slots = self._most_slots + 1  # the last stays empty: it is what -1 points to
+        slots = self._most_slots + 1  # the last stays empty: it is what `NONE` points to
         self.next_number = 1  # of the next session that begins; 0 in `_visits` is none
         self._items: Rows = np.zeros((self._most_sessions, _WIDTH), np.int32)  # row + 1; 0: none
         self._lengths: Rows = np.zeros(self._most_sessions, np.int32)  # distinct items so far
-        self._slot: Rows = np.full(self.n_items, _NONE, np.int32)  # of each item
-        self._used = 0
-        self._hand = 0
-        self._owner: Rows = np.zeros(slots, np.int32)
+        self._slots = Slots(self.n_items, self._most_slots)
         self._n_visits: Rows = np.zeros(slots, np.int32)  # so far; the ring below holds the last of them
         self._visits: Numbers = np.zeros((slots, n_visits), np.int64)  # numbers of sessions
 
@@ -67,7 +63,7 @@ class RecentSessions:
             return number
         items[self._lengths[place] % _WIDTH] = entry
         self._lengths[place] += 1
-        slot = int(self._slot[row])
+        slot = int(self._slots.of[row])
         if slot < 0:
             slot = self._new_slot(row)
         self._visits[slot, self._n_visits[slot] % self._visits.shape[1]] = number
@@ -100,8 +96,8 @@ class RecentSessions:
     def _fill_visits(self, numbers: Numbers, rows: Rows) -> None:
         ordinals, counts, last = _ordinals(rows)
         owners = rows[np.sort(last)][-self._most_slots :]  # those visited last
-        self._adopt(owners)
-        slots = self._slot[rows]
+        self._slots.adopt(owners)
+        slots = self._slots.of[rows]
         newest = (ordinals >= counts - self._visits.shape[1]) & (slots >= 0)
         self._visits[slots[newest], ordinals[newest] % self._visits.shape[1]] = numbers[newest]
         self._n_visits[slots[newest]] = counts[newest]
@@ -112,7 +108,7 @@ class RecentSessions:
         A score is the weighted sum, over `rows`, of the share of each one's newest sessions that the item was in. Ties
         go to the lower row. Empty where nothing is known.
         """
-        visits = self._visits.take(self._slot.take(rows), axis=0, mode="wrap")
+        visits = self._visits.take(self._slots.of.take(rows), axis=0, mode="wrap")
         held = self._held_many(visits)
         asked, at = held.nonzero()
         if not len(asked):
@@ -131,32 +127,21 @@ class RecentSessions:
         return held
 
     def _new_slot(self, row: int) -> int:
-        if self._used < self._most_slots:
-            slot = self._used
-            self._used += 1
-        else:  # of the next few, the one whose last visit is the longest ago makes way
-            window = (self._hand + np.arange(_HAND)) % self._most_slots
-            slot = int(window[self._visits[window].max(axis=1).argmin()])
-            self._hand = int(window[-1]) + 1
-            self._slot[self._owner[slot]] = _NONE
+        """Where all are taken, one of an item whose last visit is long ago."""
+        slot, taken = self._slots.take(row, lambda slots: self._visits[slots].max(axis=1))
+        if taken:
             self._visits[slot] = 0
             self._n_visits[slot] = 0
-        self._owner[slot] = row
-        self._slot[row] = slot
+        self._slots.of[row] = slot
         return slot
-
-    def _adopt(self, owners: Rows) -> None:
-        self._used = len(owners)
-        self._owner[: self._used] = owners
-        self._slot[owners] = np.arange(self._used, dtype=np.int32)
 
     def save(self, add_array: Callable[[str, npt.NDArray[Any]], object]) -> None:
         """Hands each part to the writer of a release, named `sessions.…`."""
-        used, begun = self._used, min(self.next_number, self._most_sessions)
+        used, begun = self._slots.n_used, min(self.next_number, self._most_sessions)
         add_array("sessions.next_number", np.array([self.next_number, self._most_sessions]))
         add_array(SESSIONS_PART, self._items[:begun])
         add_array("sessions.lengths", self._lengths[:begun])
-        add_array("sessions.owner", self._owner[:used])
+        add_array("sessions.owner", self._slots.owners[:used])
         add_array("sessions.n_visits", self._n_visits[:used])
         add_array("sessions.visits", self._visits[:used])
 
@@ -175,9 +160,10 @@ class RecentSessions:
         there = np.flatnonzero(owners >= 0)
         newest = np.argsort(-visits[there].max(axis=1, initial=0), kind="stable")[: self._most_slots]
         kept = there[newest]
-        self._adopt(owners[kept])
-        self._visits[: self._used] = visits[kept]
-        self._n_visits[: self._used] = n_visits[kept]
+        self._slots.adopt(owners[kept])
+        used = self._slots.n_used
+        self._visits[:used] = visits[kept]
+        self._n_visits[:used] = n_visits[kept]
 
     def _load_sessions(self, array: Callable[[str], npt.NDArray[Any]], most_before: int, entry_now: Rows) -> None:
         oldest = max(1, self.next_number - min(most_before, self._most_sessions))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from upnext.features.look import LEAST_SHARE, Look
+from upnext.features.look import Look, log_share
 
 Floats = npt.NDArray[np.float32]
 Column = Callable[[Look], Floats]
@@ -20,9 +20,9 @@ COLUMNS: dict[str, Column] = {
     # cosine of the item and the newest one in the session encoder's space
     "last_item_score": lambda look: look.last_item_score,
     # log share of the item among what follows the recent items
-    "covisit": lambda look: np.log(look.covisit_shares + LEAST_SHARE),
+    "covisit": lambda look: log_share(look.covisit_shares),
     # … the newest item alone
-    "covisit_last": lambda look: np.log(look.covisit_last_shares + LEAST_SHARE),
+    "covisit_last": lambda look: log_share(look.covisit_last_shares),
     # log of decayed interactions of the crowd, fast half-life
     "count_fast": lambda look: look.log_counts[:, 0],
     "count_daily": lambda look: look.log_counts[:, 1],

@@ -4,7 +4,7 @@ import numpy as np
 
 from upnext.features.columns.core import Column
 from upnext.features.item_facts import NEVER_MS
-from upnext.features.look import LEAST_SHARE, Floats, Look
+from upnext.features.look import Floats, Look, log_share
 
 _TOP = 2_000.0  # of the popular that trends keep in order
 
@@ -37,11 +37,6 @@ def _of_name(look: Look, number: int) -> Floats:
     return look.context_shares[number] if number < len(look.context_shares) else look.zeros
 
 
-def _log_share(shares: Floats) -> Floats:
-    found: Floats = np.log(shares + LEAST_SHARE)
-    return found
-
-
 COLUMNS: dict[str, Column] = {
     # count_fast - count_daily, count_daily - count_weekly: whether it rises by the day, by the week
     "trend_day": lambda look: look.log_counts[:, 0] - look.log_counts[:, 1],
@@ -60,12 +55,12 @@ COLUMNS: dict[str, Column] = {
     "behind_top_daily": lambda look: _behind(look, 1),
     "behind_top_weekly": lambda look: _behind(look, 2),
     # log share of the item in what the crowd chooses under the same circumstances: all names, the first, the second, …
-    "context": lambda look: _log_share(look.context_share),
-    "context_1": lambda look: _log_share(_of_name(look, 1)),
-    "context_2": lambda look: _log_share(_of_name(look, 2)),
-    "context_3": lambda look: _log_share(_of_name(look, 3)),
+    "context": lambda look: log_share(look.context_share),
+    "context_1": lambda look: log_share(_of_name(look, 1)),
+    "context_2": lambda look: log_share(_of_name(look, 2)),
+    "context_3": lambda look: log_share(_of_name(look, 3)),
     # how much larger that is than its share in what everybody chooses
-    "context_lift": lambda look: _log_share(look.context_share) - _log_share(look.context_shares[0]),
+    "context_lift": lambda look: log_share(look.context_share) - log_share(look.context_shares[0]),
     # 1 / (1 + rank) in the sources "popular" and "trending"
     "popular_rank": lambda look: look.popular_rank,
     "trending_rank": lambda look: look.trending_rank,

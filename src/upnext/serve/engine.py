@@ -43,14 +43,13 @@ from upnext.metrics.seldom import Seldom
 from upnext.release.releases import Releases
 from upnext.serve.applier import StateApplier
 from upnext.serve.breakers import breakers_of
+from upnext.serve.chores import Chores
 from upnext.serve.compute import ComputeThread
 from upnext.serve.follower import CrowdFollower
-from upnext.serve.gauges import set_gauges
 from upnext.serve.keys import DEFAULT_TENANT
 from upnext.serve.posted_items import PostedItems
 from upnext.serve.pressure import Pressure
 from upnext.serve.reader import StateReader
-from upnext.serve.rounds import Round, Rounds
 from upnext.serve.steering import Steering
 from upnext.serve.tenants import store_settings_of
 from upnext.serve.warm_up import warm_up
@@ -59,17 +58,10 @@ from upnext.settings import Settings, StoreSettings
 from upnext.state.advance import SessionStepper
 from upnext.state.guarded_stepper import GuardedStepper
 from upnext.state.people import People
-from upnext.state.user_state import UserState, remember_encoders, state_key
+from upnext.state.user_state import UserState, state_key
 from upnext.store.interface import Store
 from upnext.store.opening import open_store
 
-_JOIN_EVERY_MS = 1_000.0
-_MEASURE_EVERY_MS = 1_000.0
-_STORE_EVERY_MS = 50.0
-_NOTE_EVERY_MS = 10_000.0
-_TRIM_EVERY_MS = 60_000.0
-_INDEX_EVERY_MS, _BUILDING_NICENESS = 1_000.0, 10
-_LONGEST_ROUND_MS = 200.0  # after which other rounds have their turn
 _NO_KEYS: Keys = np.empty(0, np.uint64)
 _log = logging.getLogger(__name__)
 _failures = Seldom(_log)
@@ -126,7 +118,7 @@ class Engine:
         self.served_writer = ServedWriter(self.served, impressions.queue_slates)
         changed = self.ahead.changes.mark
         self.people = People(
-            self.event_log, self.store, self.records, self.dead_letters, self.served, self._encoders_in_force, changed
+            self.event_log, self.store, self.records, self.dead_letters, self.served, self.encoders_in_force, changed
         )
         with nullcontext(guard_file) if guard_file else shared_guard() as guard:
             self.steering = Steering(settings, clock, guard, tenant)
@@ -140,10 +132,7 @@ class Engine:
         self._swapping = threading.Lock()
         self._closing = False
         self._watching: asyncio.Task[None] | None = None
-        self._rounds = Rounds(self._made_rounds(), clock)
-        # Building an index takes seconds, which neither requests nor the other rounds have.
-        indexing = Round("indexing posted items", _INDEX_EVERY_MS, self._index)
-        self._building = Rounds([indexing], clock, name="building", niceness=_BUILDING_NICENESS)
+        self._chores = Chores(self, metrics)
 
     @property
     def live(self) -> Live | None:
@@ -159,6 +148,11 @@ class Engine:
         """Whether a release is active, in force yet or not."""
         return self._releases.active_id() is not None
 
+    def encoders_in_force(self) -> list[str]:
+        """Names of the encoders whose vectors are served."""
+        stepper = self._stepper()
+        return [stepper.encoders] if stepper else []
+
     def open_release(self) -> None:
         """Opens, catches up and warms the active release, then puts it in force; the one before serves until then.
 
@@ -173,8 +167,7 @@ class Engine:
         await asyncio.get_running_loop().run_in_executor(None, self.applier.catch_up)
         self.served_writer.start()
         self.gc_pauses.start()
-        self._rounds.start()
-        self._building.start()
+        self._chores.start()
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
@@ -186,8 +179,7 @@ class Engine:
         await asyncio.get_running_loop().run_in_executor(None, self._swapping.acquire)
         if self.in_force:
             self.in_force.follower.close()
-        self._rounds.close()
-        self._building.close()
+        self._chores.close()
         self.gc_pauses.stop()
         self.writer.close()
         self.served_writer.close()
@@ -279,7 +271,7 @@ class Engine:
         warm_up(live, self.event_log, partial(self.answer, live), self.clock)
         before, self.in_force = self.in_force, InForce(live, follower)
         follower.start()
-        self._measure()
+        self._chores.measure()
         if before:
             before.follower.close()
         _log.info("release %s is in force", live.release_id)
@@ -298,32 +290,6 @@ class Engine:
             most_ms=self.settings.budget.full_ms,
         )
 
-    def _made_rounds(self) -> list[Round]:
-        settings = self.settings
-        return [
-            Round("following the log", settings.trends.follow_ms, self.applier.follow),
-            Round("putting back healed vectors", settings.trends.follow_ms, self.reader.put_back),
-            Round("noting encoders", _NOTE_EVERY_MS, self._note_encoders),
-            Round("storing shortlists", _STORE_EVERY_MS, self.ahead.shortlists.write),
-            Round("taking in posted items", settings.items.follow_ms, self.items.follow),
-            Round("joining slates to outcomes", _JOIN_EVERY_MS, self._join),
-            Round("measuring", _MEASURE_EVERY_MS, self._measure),
-            Round("dropping old dead letters", _TRIM_EVERY_MS, self.dead_letters.trim),
-        ]
-
-    def _index(self) -> None:
-        if (live := self.live) and live.indexing and live.indexing.work():
-            _log.info("the vector indexes hold %d items now", live.funnel.retrieval.n_indexed)
-
-    def _join(self) -> None:
-        self.joiner.catch_up(deadline=Deadline.after(self.clock, _LONGEST_ROUND_MS), wait=False)
-
-    def _measure(self) -> None:
-        lag_events = self.applier.lag_events()
-        self.pressure.measure(lag_events)
-        set_gauges(self, self._metrics, lag_events)
-        self.diary.publish()
-
     def _told(self, name: str, before: str, after: str) -> None:
         _log.warning("the breaker around %s was %s and is %s", name, before, after)
         self._metrics.count_breaker(name, after)
@@ -332,18 +298,6 @@ class Engine:
         """For the thread that applies events: requests find out whether a session encoder that hung is well again."""
         steps = self.in_force.live.steps if self.in_force else None
         return steps.never_probing() if isinstance(steps, GuardedStepper) else steps
-
-    def _encoders_in_force(self) -> list[str]:
-        stepper = self._stepper()
-        return [stepper.encoders] if stepper else []
-
-    def _note_encoders(self) -> None:
-        """So that vectors made with this release are found when their user asks for them, or for their end.
-
-        Again and again, since a store may come back empty.
-        """
-        for encoders in self._encoders_in_force():
-            remember_encoders(self.store, encoders, Deadline.never(self.clock))
 
     async def _share_guard(self) -> None:
         """With the other machines on the same store, where it is one that others can reach."""

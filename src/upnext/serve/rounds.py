@@ -37,11 +37,11 @@ class Rounds:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
-        """Ends the thread after what it is doing."""
+    def close(self, wait_s: float = 30.0) -> None:
+        """Ends the thread after what it is doing, which is waited for so long."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=30)
+            self._thread.join(timeout=wait_s)
 
     def once(self) -> float:
         """Does what is due; milliseconds until the next is."""

@@ -91,7 +91,9 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     # by action, how far one event moves the session vector: 1 all the way, 0 not at all, below 0 away from the item;
     # where it says nothing, hover 0.25, search 0.5, dislike -0.5, all others 1: {"hover" = 0.1}
     action_weights: dict[StepAction, StepWeight] = {}
-    session_gap_ms: Count = 30 * 60_000  # a longer pause starts a new session, where events carry no session id
+    # a longer pause starts a new session: for what follows what, where events carry no session id; and for which of a
+    # user's items what follows them, and sessions like theirs, are looked up
+    session_gap_ms: Count = 30 * 60_000
 
 
 class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ def fields(view: UserView) -> dict[str, object]:
         "n_interactions": view.n_interactions,
         "last_ms": view.last_ms,
         "recent": view.recent_rows.tolist(),
+        "before_session": view.n_before_session,
         "seen": sorted(view.seen_rows.tolist()),
         "user_vector": view.user_vector.tolist(),
         "session_vector": view.session_vector.tolist(),
@@ -62,7 +63,7 @@ def fields(view: UserView) -> dict[str, object]:
     }
 
 
-WEIGHED = StateSettings(recent_events=6, action_weights={"view": 0.5, "like": 0.0})
+WEIGHED = StateSettings(recent_events=6, session_gap_ms=20_000, action_weights={"view": 0.5, "like": 0.0})
 choices = st.lists(
     st.tuples(
         st.integers(0, 1), st.integers(0, N_ITEMS - 1), st.integers(0, 90_000),
@@ -92,7 +93,7 @@ def test_the_view_after_events_is_the_one_that_serving_would_have(listed, togeth
         measured = math.nan if value is None else value
         replay.observe(user, 0, row, event.timestamp_ms, action=ACTION_CODE[action], value=measured)
     for user, subject in enumerate(VISITORS):
-        served = UserView.of(*read_user(subject, store, stepper, never), world.catalog)
+        served = UserView.of(*read_user(subject, store, stepper, never), world.catalog, few.session_gap_ms)
         assert fields(replay.view(user)) == fields(served)
 
 

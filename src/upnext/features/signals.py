@@ -17,9 +17,11 @@ Floats = npt.NDArray[np.float32]
 LOOK_BACK = 5  # newest interactions that covisits and profiles start from
 _KNN_ITEMS = 3  # newest ones that sessions are looked for with
 _FADE = 0.6  # weight of each next older one
+_BEFORE_SESSION = np.float32(0.03)  # and of those chosen before the latest session: to fill up, not to lead
 _NONE: Rows = np.empty(0, np.int32)
 _NO_SCORES: Floats = np.empty(0, np.float32)
-_WEIGHTS: Floats = (_FADE ** np.arange(LOOK_BACK)).astype(np.float32)
+_PLACES = np.arange(LOOK_BACK)
+_WEIGHTS: Floats = (_FADE**_PLACES).astype(np.float32)
 
 
 @dataclass(slots=True)
@@ -47,14 +49,16 @@ def signals_of(
     """The signals of one user at this moment, under these circumstances; `neighbours`: learnt lists of items."""
     covisits, sessions = crowd.covisits, crowd.sessions
     recent = looked_at(view)
+    n_now = _n_of_session(view, recent)
     knn = listed = _NONE, _NO_SCORES
     if neighbours is not None and len(recent):
         listed = neighbours.of(view.recent_rows, view.seen_rows)
     weights = _WEIGHTS[: len(recent)]
-    rows, scores = covisits.after(recent, weights)
+    rows, scores = covisits.after(recent, np.where(_PLACES[: len(recent)] < n_now, weights, weights * _BEFORE_SESSION))
     last_rows, last_scores = (rows, scores) if len(recent) < 2 else covisits.after_one(int(recent[0]))
     if sessions is not None and len(recent):
-        knn = sessions.like(recent[:_KNN_ITEMS], weights[:_KNN_ITEMS])
+        n_knn = min(n_now, _KNN_ITEMS)
+        knn = sessions.like(recent[:n_knn], weights[:n_knn])
     return Signals(
         recent, rows, scores, last_rows, last_scores,
         genre_shares(view.recent_rows, catalog),
@@ -68,6 +72,13 @@ def signals_of(
 def looked_at(view: UserView) -> Rows:
     """(≤ 5,) the rows of a user's newest distinct items, whose vectors signals are made of."""
     return _newest_distinct(view.recent_rows, LOOK_BACK)
+
+
+def _n_of_session(view: UserView, recent: Rows) -> int:
+    """How many of `recent` (n,), newest first, were chosen in the latest session: at least one where there are any."""
+    if not view.n_before_session:
+        return len(recent)
+    return min(len(set(view.recent_rows[view.n_before_session :].tolist())), len(recent)) or min(1, len(recent))
 
 
 def _newest_distinct(rows: Rows, most: int) -> Rows:

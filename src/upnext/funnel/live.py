@@ -68,7 +68,7 @@ class Live:
             return UserView()
         stepper, settings = self.steps or self.stepper, self.funnel.settings.state
         state, vectors = read_user(subject, store, stepper, deadline, healed, settings)
-        return UserView.of(state, vectors, self.funnel.catalog)
+        return UserView.of(state, vectors, self.funnel.catalog, settings.session_gap_ms)
 
 
 def open_live(

@@ -13,7 +13,7 @@ from upnext.domain.event import ACTIONS
 from upnext.domain.identity import Keys
 from upnext.features.session_stepper import GraphStepper
 from upnext.features.signals import Signals
-from upnext.features.user_view import UserView
+from upnext.features.user_view import UserView, before_session
 from upnext.funnel.answer import Answer
 from upnext.funnel.funnel import Funnel, best_first
 from upnext.funnel.request import SlateRequest
@@ -77,13 +77,19 @@ class Replay:
         self.funnel.crowd.observe(self._visitors[user], session, row, timestamp_ms, context)
         if not tracked:
             return
-        view = self.view(user)
+        view, before_ms = self.view(user), self._chosen_ms.get(user)
         session_vector = self._stepped(user, view, row, timestamp_ms, action, value)
+        recent_rows = np.append(view.recent_rows, np.int32(row))
+        n_before = view.n_before_session
+        if before_ms is not None and timestamp_ms - before_ms > self._settings.session_gap_ms:
+            n_before = len(view.recent_rows)
+        n_dropped = max(0, len(recent_rows) - self._settings.recent_events)
         self._views[user] = replace(
             view,
             n_interactions=view.n_interactions + 1,
             last_ms=max(view.last_ms, timestamp_ms),
-            recent_rows=np.append(view.recent_rows, np.int32(row))[-self._settings.recent_events :],
+            recent_rows=recent_rows[n_dropped:],
+            n_before_session=max(0, n_before - n_dropped),
             seen_rows=view.seen_rows if row in view.seen_rows else np.append(view.seen_rows, np.int32(row)),
             session_vector=session_vector,
             state_version=view.state_version + 1,
@@ -123,6 +129,8 @@ class Replay:
         if begin < end:
             view.last_ms = self._chosen_ms[user] = int(histories.times_ms[end - 1])
             view.recent_rows = rows[-self._settings.recent_events :]
+            recent_ms = histories.times_ms[begin:end][-self._settings.recent_events :]
+            view.n_before_session = before_session(recent_ms, self._settings.session_gap_ms)
             view.seen_rows = np.unique(rows)
         if slot >= 0:
             view.session_vector = histories.session_vectors[slot]

@@ -51,6 +51,10 @@ def _learnt_share(person: Person) -> float:
     return float((person.facts.inverse_session.take(person.recent) > 0).mean()) if len(person.recent) else 0.0
 
 
+def _session_length(person: Person) -> int:
+    return len(person.recent) - person.view.n_before_session
+
+
 def _steps(person: Person) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Absolute differences of publication between neighbours among the recent items, in years."""
     return np.abs(np.diff(person.years))
@@ -68,6 +72,9 @@ NUMBERS: dict[str, Number] = {
     "hour_cos": lambda person: math.cos(_turn(person, DAY_MS)),
     "weekday_sin": lambda person: math.sin(_turn(person, _WEEK_MS)),
     "weekday_cos": lambda person: math.cos(_turn(person, _WEEK_MS)),
+    # log of how many items were chosen in the latest session; and 1 at its first, falling with them
+    "session_items": lambda person: math.log1p(_session_length(person)),
+    "session_begin": lambda person: 1.0 / max(1, _session_length(person)),
     # breadth: distinct genres, how evenly they are spread, the share of the commonest
     "genre_breadth": lambda person: math.log1p(len(_genres(person))),
     "genre_entropy": _entropy,

@@ -1,5 +1,7 @@
 """The step between a trained ranker and a release: what it tries, what it takes, and what it refuses to try."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from tests.models.planted_lists import planted_lists, small_config
 from upnext.cli.pipeline.compression import compress_ranker, train_and_compress
-from upnext.cli.pipeline.plan import TrainSettings
+from upnext.cli.pipeline.plan import ListSettings, TrainSettings
 from upnext.cli.release_report import sweep_table
 from upnext.compress.parity import ParityBounds
 from upnext.compress.sweep import CompressSettings
@@ -84,6 +86,23 @@ def test_lists_are_kept_for_experiments_when_asked_for(tmp_path):
     train_and_compress(LEARNING, settings, tmp_path / "new" / "ranker.pt", 0, lambda done, total, remark: None)
     with np.load(tmp_path / "new" / "lists.npz") as parts:
         assert np.array_equal(RankerLists(**parts).cross, LEARNING.cross)
+
+
+@pytest.mark.parametrize(("few", "asked"), [(3_000, True), (0, False)])
+def test_where_nothing_is_gained_by_learning_candidates_stay_in_the_order_of_the_start(tmp_path, few, asked):
+    first = LEARNING.cross[:, :, 0].astype(np.float32)
+    known = replace(LEARNING, target=np.where(LEARNING.rows >= 0, first, -np.inf).argmax(axis=1).astype(np.int32))
+    settings = msgspec.structs.replace(with_compress(sweep=False), lists=ListSettings(few=few))
+    found = train_and_compress(known, settings, tmp_path / "ranker.pt", 0, lambda done, total, remark: None)
+    assert (found.worth is not None) == asked
+    if asked:
+        assert not found.worth.real
+        ranker, shown = found.opened(chunk=1_000), KEPT_BACK.rows[0] >= 0
+        for name in ranker.exits:
+            scores = ranker.score(
+                KEPT_BACK.rows[0][shown], KEPT_BACK.user[0], KEPT_BACK.cross[0][shown].astype(np.float32), name
+            )
+            assert np.argmax(scores) == np.argmax(KEPT_BACK.cross[0, shown, 0])
 
 
 def test_the_table_marks_what_is_served(model):

@@ -38,4 +38,9 @@ def context_keys(names: Iterable[str], context: Mapping[str, Any]) -> tuple[int,
 
 
 def _context_key(name: str, value: Any) -> int:
-    return key_of(f"{name}={value}") if isinstance(value, str | int | float) and value != "" else 0
+    return _known_context_key(name, value) if isinstance(value, str | int | float) and value != "" else 0
+
+
+@lru_cache(1 << 12, typed=True)  # few values, written out for every event; 1, 1.0 and True are not written alike
+def _known_context_key(name: str, value: str | float) -> int:
+    return key_of(f"{name}={value}")

@@ -106,19 +106,36 @@ class Assembler:
         if vectors.session is not None:
             features[:, at : at + self._session_dim + 1] = vectors.session[chosen]
         at += self._session_dim + 1
-        features[:, at] = np.log1p(trends.counts(rows)[:, 2])
+        learnt = self._inverse_norms[chosen] > 0
+        # An item without a vector had not been chosen before the lists that the ranker learnt from: nor has it here.
+        features[:, at] = np.log1p(trends.counts(rows)[:, 2]) * (learnt | (vectors.session is None))
         published_ms = catalog.published_ms[chosen]
         known = published_ms != UNKNOWN_MS
         features[known, at + 1] = (published_ms[known] - _YEAR_2000_MS) / (3_652.5 * DAY_MS)
         features[:, at + 2] = np.nan_to_num(np.log1p(np.maximum(catalog.price[chosen], 0)), nan=0.0)
-        features[:, at + 3] = self._inverse_norms[chosen] > 0
+        features[:, at + 3] = learnt
         at += len(ITEM)
         for fact in self._item_facts:
             features[:, at] = fact(self._facts, rows)
             at += 1
         bits = np.arange(self._n_genres, dtype=np.uint64)
         features[:, at:] = (catalog.genre_bits[chosen, None] >> bits) & np.uint64(1)
+        if vectors.unlearnt is not None:
+            self._unlearn(features, *vectors.unlearnt.find(rows))
         return features
+
+    def _unlearn(self, features: Floats, places: npt.NDArray[np.intp], numbers: npt.NDArray[np.intp]) -> None:
+        """Makes the items at `places`, of these numbers among `unlearnt`, what the ranker knew their like as."""
+        unlearnt = self._vectors.unlearnt
+        assert unlearnt is not None
+        user, at = unlearnt.user[numbers], self._user_dim
+        features[places, :at] = user
+        features[places, at : at + self._session_dim + 1] = unlearnt.session
+        for name in ("count_weekly", "learnt"):
+            features[places, self.spec.item.index(name)] = 0.0
+        for name, length in (("session_length_log", 0.0), ("user_length_log", np.log1p(np.linalg.norm(user, axis=1)))):
+            if name in self.spec.item:
+                features[places, self.spec.item.index(name)] = length
 
 
 def _flag_tables(names: tuple[str, ...]) -> tuple[Floats, Floats | None]:

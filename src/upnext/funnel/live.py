@@ -14,7 +14,7 @@ from upnext.errors import ReleaseError
 from upnext.features.content_text import ContentText, QueryVectors
 from upnext.features.item_records import ITEM_TABLES
 from upnext.features.item_rows import ItemRows, ItemTier, open_item_rows
-from upnext.features.item_vectors import ItemVectors
+from upnext.features.item_vectors import UNLEARNT_PART, ItemVectors, Unlearnt
 from upnext.features.neighbours import LOOK_PART, LookBack, Neighbours
 from upnext.features.session_inputs import InputTables
 from upnext.features.session_stepper import GraphStepper
@@ -88,7 +88,10 @@ def open_live(
         return array if spare_rows else array[: len(release.array("catalog.sorted_keys"))]
 
     catalog = Catalog.open(release.array, release.json, by_row)
-    vectors = ItemVectors(**{space: by_row(f"vectors.{space}") for space in SPACES if f"vectors.{space}" in release})
+    vectors = ItemVectors(
+        **{space: by_row(f"vectors.{space}") for space in SPACES if f"vectors.{space}" in release},
+        unlearnt=Unlearnt.open(release.array) if UNLEARNT_PART in release else None,
+    )
     indexes = Indexes(
         **{space: open_index(release.path(f"index.{space}")) for space in SPACES if f"index.{space}" in release},
         neighbours=_neighbours(release, by_row),

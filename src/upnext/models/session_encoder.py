@@ -77,6 +77,12 @@ class SessionEncoder(nn.Module):
         """
         raise NotImplementedError
 
+    def last(self, vectors: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """As `advance`, with the session vector after the last event read alone, (B, D); for a row of length 0 it has
+        no meaning."""
+        hidden, state = self.advance(vectors, lengths, state)
+        return hidden[torch.arange(len(hidden), device=hidden.device), (lengths - 1).clamp(min=0)], state
+
     def step(self, state: Tensor, item_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Read one event each: `state` (B, state_size), `item_vectors` (B, D) -> new state, session vectors (B, D).
 
@@ -135,9 +141,9 @@ class SessionEncoder(nn.Module):
                 places = np.arange(size.max())
                 events = np.where(places < size[:, None], starts[:, None] + begin + places, 0)
                 inputs = self.read(*_on(device, histories.items[events], None if codes is None else codes[:, events]))
-                hidden, state = self.advance(inputs, torch.from_numpy(size).to(device), state)
+                last, state = self.last(inputs, torch.from_numpy(size).to(device), state)
                 ends = np.flatnonzero((size > 0) & (left <= begin + chunk_length))
-                vectors[users[ends]] = hidden[ends, size[ends] - 1].float().cpu().numpy()
+                vectors[users[ends]] = last[ends].float().cpu().numpy()
             states[users] = state.float().cpu().numpy()
         self.train(was_training)
         return vectors, states

@@ -37,13 +37,26 @@ class GatedEncoder(SessionEncoder):
         self.state_size = config.n_blocks * (size * config.state_expansion + (WIDTH - 1) * size)
 
     def advance(self, vectors: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        # Time first: the scan goes through memory in one direction.
-        x = self.input_dropout(self.input_norm(vectors.transpose(0, 1).contiguous()))
+        x = self._entered(vectors)
         states = []
         for block, block_state in self._with_states(state):
             x, new_state = block.advance(x, lengths, block_state)
             states.append(new_state)
         return self.output_norm(x).transpose(0, 1), torch.cat(states, dim=1)
+
+    def last(self, vectors: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        x, states = self._entered(vectors), []
+        *before, (final, final_state) = self._with_states(state)
+        for block, block_state in before:
+            x, new_state = block.advance(x, lengths, block_state)
+            states.append(new_state)
+        x, new_state = final.advance(x, lengths, final_state, last=True)
+        return self.output_norm(x), torch.cat([*states, new_state], dim=1)
+
+    def _entered(self, vectors: Tensor) -> Tensor:
+        """Time first: the scan goes through memory in one direction."""
+        entered: Tensor = self.input_dropout(self.input_norm(vectors.transpose(0, 1).contiguous()))
+        return entered
 
     def step(self, state: Tensor, item_vectors: Tensor) -> tuple[Tensor, Tensor]:
         x = self.input_norm(item_vectors)
@@ -77,8 +90,11 @@ class GatedBlock(nn.Module):
             nn.LayerNorm(size), nn.Linear(size, 4 * size), nn.GELU(), Dropout(dropout), nn.Linear(4 * size, size)
         )
 
-    def advance(self, x: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """`SessionEncoder.advance` for one block, time first: `x` (L, B, D); `state` (B, n_channels + 2 D)."""
+    def advance(self, x: Tensor, lengths: Tensor, state: Tensor, *, last: bool = False) -> tuple[Tensor, Tensor]:
+        """`SessionEncoder.advance` for one block, time first: `x` (L, B, D); `state` (B, n_channels + 2 D).
+
+        With `last` only what comes after each row's last event is worked out to the end, (B, D).
+        """
         length, n_rows, _ = x.shape
         hidden, *before = _split(state, self.n_channels, self.size)
         normed = self.norm(x)
@@ -89,8 +105,12 @@ class GatedBlock(nn.Module):
         states = gated_scan(taken, decay)
         newest = lengths + torch.arange(WIDTH - 2, -1, -1, device=lengths.device)[:, None]  # places in `inputs`
         kept = inputs[newest, torch.arange(n_rows, device=lengths.device)].transpose(0, 1)
-        last = at_last(states.transpose(0, 1), lengths, hidden)
-        return self._finish(x, normed, states), torch.cat([last, kept.flatten(1)], dim=1)
+        new_hidden = at_last(states.transpose(0, 1), lengths, hidden)
+        new_state = torch.cat([new_hidden, kept.flatten(1)], dim=1)
+        if last:
+            at = (lengths - 1).clamp(min=0), torch.arange(n_rows, device=lengths.device)
+            return self._finish(x[at], normed[at], states[at]), new_state
+        return self._finish(x, normed, states), new_state
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """`SessionEncoder.step` for one block."""

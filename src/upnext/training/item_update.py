@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from upnext.training.sequences import Sequences
 from upnext.training.session_loop import one_cycle
-from upnext.training.softmax import NegativeSampler, full_softmax_loss, sampled_softmax_loss
+from upnext.training.softmax import CHUNK_LOGITS, NegativeSampler, full_softmax_loss, sampled_softmax_loss
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -45,15 +46,17 @@ def from_company(
     place_of = np.full(len(table), -1, np.int64)
     place_of[rows] = np.arange(len(rows))
     items, owner = histories.items, np.repeat(np.arange(len(histories.lengths)), histories.lengths)
-    sums, counts = np.zeros((len(rows), table.shape[1])), np.zeros(len(rows))
+    places, others = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
     for distance in range(1, min(window, len(items) - 1) + 1):
         same = owner[distance:] == owner[:-distance]
         for one, other in ((items[distance:], items[:-distance]), (items[:-distance], items[distance:])):
             pairs = same & (place_of[one] >= 0) & known[other]
-            np.add.at(sums, place_of[one[pairs]], table[other[pairs]])
-            np.add.at(counts, place_of[one[pairs]], 1)
-    found = counts > 0
-    return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32), found
+            places.append(place_of[one[pairs]])
+            others.append(other[pairs])
+    at = np.concatenate(places), np.concatenate(others)
+    times = csr_array((np.ones(len(at[0]), np.float32), at), shape=(len(rows), len(table)))  # adds up the same pairs
+    counts = times.sum(axis=1)
+    return (times @ table / np.maximum(counts, 1)[:, None]).astype(np.float32), counts > 0
 
 
 def learn_rows(table: Floats, rows: Rows, choices: Choices, *, epochs: int, learning_rate: float, seed: int) -> Floats:
@@ -72,10 +75,11 @@ def learn_rows(table: Floats, rows: Rows, choices: Choices, *, epochs: int, lear
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63)))
         learner = _Learner(table, rows, choices, learning_rate)
-        best, least = learner.rows(), learner.loss(*judged)
+        judge = _Judge(learner.frozen, learner.at, *judged)
+        best, least = learner.rows(), judge.loss(learner.new)
         for epoch in range(epochs):
             learner.epoch(*learning, epoch, epochs, rng)
-            loss = learner.loss(*judged)
+            loss = judge.loss(learner.new)
             if loss < least:
                 best, least = learner.rows(), loss
     moved = table.copy()
@@ -85,6 +89,31 @@ def learn_rows(table: Floats, rows: Rows, choices: Choices, *, epochs: int, lear
 
 def _part(choices: Choices, which: Rows) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(choices.queries[which]), torch.from_numpy(choices.targets[which])
+
+
+class _Judge:
+    """The mean cross-entropy of some choices over all rows; what does not move is summed up once."""
+
+    @torch.no_grad()
+    def __init__(self, table: Tensor, moving: Tensor, queries: Tensor, targets: Tensor) -> None:
+        """`table` (n_items, D), of which the rows `moving` (n,) will be told."""
+        self.queries, stays = queries, torch.ones(len(table), dtype=torch.bool)
+        stays[moving] = False
+        rest = table[stays]
+        size = max(1, CHUNK_LOGITS // max(1, len(rest)))
+        parts = [queries[begin : begin + size] for begin in range(0, len(queries), size)]
+        self.log_sums = torch.cat([torch.logsumexp(some @ rest.T, dim=1) for some in parts])
+        self.own = (queries * table[targets]).sum(dim=1)
+        place_of = torch.full((len(table),), -1)
+        place_of[moving] = torch.arange(len(moving))
+        self.places = place_of[targets]
+
+    @torch.no_grad()
+    def loss(self, rows: Tensor) -> float:
+        """With `rows` (n, D) in the places of those that move."""
+        logits = self.queries @ rows.T
+        own = torch.where(self.places < 0, self.own, logits.gather(1, self.places.clamp(min=0)[:, None])[:, 0])
+        return float((torch.logaddexp(self.log_sums, torch.logsumexp(logits, dim=1)) - own).mean())
 
 
 class _Learner:
@@ -102,10 +131,6 @@ class _Learner:
 
     def rows(self) -> Floats:
         return np.array(self.new.detach().numpy(), np.float32)
-
-    def loss(self, queries: Tensor, targets: Tensor) -> float:
-        with torch.no_grad():
-            return float(full_softmax_loss(queries, self._table(), self.no_bias, targets))
 
     def epoch(self, queries: Tensor, targets: Tensor, number: int, epochs: int, rng: np.random.Generator) -> None:
         order = torch.from_numpy(rng.permutation(len(targets)))

@@ -4,11 +4,12 @@ import copy
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from upnext.models.ranker_dnn import RankerDnn, score_lists
 from upnext.models.ranker_lists import RankerLists
-from upnext.training.metrics import ndcg, places_in_scores
+from upnext.training.metrics import discounts, places_in_scores
 from upnext.training.ranker_batches import ranker_batches
 from upnext.training.ranker_loop import GRADIENT_NORM, training_loss
 from upnext.training.session_loop import one_cycle
@@ -35,8 +36,9 @@ def update_ranker(
 ) -> RankerDnn:  # fmt: skip
     """A copy of `model` whose last layers have learnt from `lists`; on the CPU, in evaluation mode.
 
-    As in `train_ranker` some lists are held out, and the epoch that does best on them stays, the model as it came
-    included: on those lists it is never worse. With fewer than FEWEST_LISTS it is the model as it came.
+    As in `train_ranker` some lists are held out, and the epoch that does best on them stays; the model as it came
+    unless that is better by more than a standard error of the difference, paired by list. With fewer than FEWEST_LISTS
+    it is the model as it came.
     """
     model = copy.deepcopy(model).eval()
     if len(lists) < FEWEST_LISTS:
@@ -47,7 +49,8 @@ def update_ranker(
     held_out, numbers = lists.take(order[:n_held_out]), order[n_held_out:]
     learning = freeze_early(model)
     optimizer = torch.optim.AdamW(learning, lr=learning_rate, weight_decay=0.0, fused=True)
-    best_ndcg, best = _judge(model, held_out), copy.deepcopy(model.state_dict())
+    came, best = _judge(model, held_out), copy.deepcopy(model.state_dict())
+    best_ndcg = float(came.mean())
     n_steps = -(-len(numbers) // config.batch_lists)
     for epoch in range(epochs):
         batches = ranker_batches(
@@ -63,16 +66,22 @@ def update_ranker(
             torch.nn.utils.clip_grad_norm_(learning, GRADIENT_NORM)
             optimizer.step()
         judged = _judge(model, held_out)
-        if judged > best_ndcg:
-            best_ndcg, best = judged, copy.deepcopy(model.state_dict())
+        if judged.mean() > best_ndcg and _clearly_better(judged, came):
+            best_ndcg, best = float(judged.mean()), copy.deepcopy(model.state_dict())
         if progress is not None:
-            progress(epoch + 1, epochs, f"held-out NDCG@10 {judged:.4f}")
+            progress(epoch + 1, epochs, f"held-out NDCG@10 {judged.mean():.4f}")
     model.load_state_dict(best)
     return model.requires_grad_(True).eval()
 
 
-def _judge(model: RankerDnn, held_out: RankerLists) -> float:
-    return ndcg(places_in_scores(score_lists(model, held_out), held_out.target), 10)
+def _judge(model: RankerDnn, held_out: RankerLists) -> npt.NDArray[np.float64]:
+    """What each list adds to NDCG@10."""
+    return discounts(places_in_scores(score_lists(model, held_out), held_out.target), 10)
+
+
+def _clearly_better(gains: npt.NDArray[np.float64], before: npt.NDArray[np.float64]) -> bool:
+    differences = gains - before
+    return bool(differences.mean() > differences.std() / np.sqrt(len(differences)))
 
 
 @torch.no_grad()

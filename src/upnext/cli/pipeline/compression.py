@@ -22,6 +22,7 @@ from upnext.models.ranker_lists import RankerLists
 from upnext.release.onnx_session import open_session
 from upnext.training.prior import best_prior
 from upnext.training.ranker_loop import train_ranker
+from upnext.training.worth import Worth, worth_learning
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int, str], None]
@@ -36,6 +37,7 @@ class CompressedRanker:
     rows: list[SweepRow]
     default_exit: str
     models: Mapping[float, RankerDnn]  # what the graphs were made of, by share of neurons, the whole one first
+    worth: Worth | None = None  # of learning at all, where that was asked
 
     def with_items(self, item_inputs: Floats) -> "CompressedRanker":
         """The same for a catalogue whose raw inputs are `item_inputs` (n_items, d_item) now."""
@@ -69,8 +71,16 @@ def train_and_compress(
     if config.prior_column is None:
         prior = best_prior(learning, seed=seed)
         config = msgspec.structs.replace(config, prior_column=prior.column, prior_weight=prior.weight)
+    worth = (
+        worth_learning(learning, config, seed=seed, progress=progress) if len(learning) < settings.lists.few else None
+    )
+    if worth is not None and not worth.real:
+        config = msgspec.structs.replace(config, epochs=0)
+        settings = msgspec.structs.replace(
+            settings, compress=msgspec.structs.replace(settings.compress, fine_tune_epochs=0)
+        )
     model = train_ranker(learning, config, seed=seed, checkpoint=checkpoint, progress=progress)
-    return compress_ranker(model, learning, kept_back, settings, seed, progress)
+    return replace(compress_ranker(model, learning, kept_back, settings, seed, progress), worth=worth)
 
 
 def compress_ranker(

@@ -115,6 +115,8 @@ def _add_spaces(writer: ReleaseWriter, encoders: Encoders, tuned: TunedIndexes, 
                 path = Path(folder) / f"{space}.index"
                 index.save(path)
                 writer.add_file(f"index.{space}", path)
+    if encoders.vectors.unlearnt is not None:
+        encoders.vectors.unlearnt.save(writer.add_array)
     if encoders.neighbours is not None:
         writer.add_array("neighbours.rows", with_spare_rows(encoders.neighbours.rows, spare_rows, -1))
         if tuned.indexes.neighbours is not None:
@@ -165,6 +167,7 @@ def _reports(tuned: TunedIndexes, ranker: CompressedRanker | GrownTrees, facts: 
     else:
         of_ranker = {
             "parity": [{**msgspec.to_builtins(each), "ndcg_loss": each.ndcg_loss} for each in ranker.parity],
+            "worth_learning": msgspec.to_builtins(ranker.worth),
             "sweep": [
                 {**msgspec.to_builtins(row), "chosen": row in ranker.served.choices.values()} for row in ranker.rows
             ],

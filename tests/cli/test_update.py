@@ -16,10 +16,12 @@ from upnext.cli.pipeline.evaluation import open_subject
 from upnext.cli.pipeline.plan import ListSettings, MergeSettings, TrainSettings, UpdateSettings
 from upnext.cli.pipeline.run import TrainingRun
 from upnext.cli.pipeline.update import UpdateRun
+from upnext.cli.pipeline.update_encoders import _some
 from upnext.clock import Deadline, SystemClock
 from upnext.compress.kept import PART, read_kept
 from upnext.domain.event import Event
 from upnext.errors import TrainingError
+from upnext.features.item_vectors import UNLEARNT_PART
 from upnext.models.ranker_config import RankerConfig
 from upnext.models.ranker_lists import RankerLists
 from upnext.models.session_encoder import SessionConfig
@@ -136,7 +138,12 @@ def test_everything_the_release_knew_stays_as_it_was(updated: Updated) -> None:
     assert not any(name.startswith(("item_", "user_", "cross_", "hidden.0.")) for name in moved)
 
 
-def test_the_last_layers_of_the_ranker_learn(updated: Updated) -> None:
+@pytest.mark.parametrize("clearly", [True, False])
+def test_the_last_layers_of_the_ranker_learn_where_that_is_clearly_better(
+    updated: Updated, clearly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not clearly:
+        monkeypatch.setattr("upnext.training.ranker_update._clearly_better", lambda *gains: False)
     model = read_kept(updated.base.path(PART)).models[1.0]
     rng = np.random.default_rng(0)
     # As large as what the model has seen, so that what it knows does not drown what is new.
@@ -151,6 +158,9 @@ def test_the_last_layers_of_the_ranker_learn(updated: Updated) -> None:
     )  # fmt: skip
     learnt = update_ranker(model, lists, epochs=4, learning_rate=1e-2, seed=0)
     moved = {name for name, value in learnt.state_dict().items() if not value.equal(model.state_dict()[name])}
+    if not clearly:
+        assert not moved
+        return
     assert {"hidden.1.weight", "hidden.2.weight", "wide.weight"} <= moved
     assert not any(name.startswith(("item_", "user_", "cross_", "hidden.0.")) for name in moved)
 
@@ -215,3 +225,35 @@ def test_without_a_release_the_command_says_what_to_do(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["train", "--home", str(tmp_path / "home"), "--update"])
     assert result.exit_code == 1
     assert "no release is active" in str(result.exception or result.output)
+
+
+def test_vectors_that_came_by_updates_are_not_shown_to_the_rankers_item_side(updated: Updated, tmp_path: Path) -> None:
+    """It has learnt that what has a vector is not new."""
+    base, made = updated.base, updated.update
+    row = len(base.array("catalog.sorted_keys"))  # behind what the release knew
+    assert UNLEARNT_PART not in base
+    assert made.array(UNLEARNT_PART).tolist() == [row]
+    assert made.array("vectors.session")[row, :-1].any()
+    with opened_home(updated.home) as opened:
+        funnel = open_subject(made, opened.records, opened.event_log, Settings()).live.funnel
+    names = funnel.assembler.spec.item
+    for each, learnt in ((row, 0.0), (row - 1, 1.0)):
+        shown = funnel.assembler.items(funnel.crowd.trends, np.array([each], np.int32))[0]
+        assert shown[names.index("learnt")] == learnt
+        assert shown[[name.startswith("session_space") for name in names]].any() == bool(learnt)
+    home = tmp_path / "home"
+    shutil.copytree(updated.home, home)
+    with opened_home(home) as opened:
+        opened.event_log.append(walk(3, ["20", "another", "21", "another"], NOW_MS + 9_000 * MINUTE_MS, 2))
+    again = update(home, made)
+    assert again.array(UNLEARNT_PART).tolist() == [row, row + 1]
+
+
+@pytest.mark.parametrize(("most", "n"), [(1, 1), (5, 1), (9, 1), (10, 2), (100, 4)])
+def test_choices_to_learn_from_are_those_of_users_drawn_at_random(most: int, n: int) -> None:
+    users = np.array([3, 5, 8, 9], np.int32)
+    of_events = np.repeat(users, 5)
+    some = _some(of_events[np.random.default_rng(0).permutation(20)], users, most, seed=1)
+    assert len(some) == n
+    assert some.tolist() == sorted(set(some.tolist()))
+    assert max(some) < 4

@@ -95,6 +95,7 @@ def test_where_nothing_is_gained_by_learning_candidates_stay_in_the_order_of_the
     settings = msgspec.structs.replace(with_compress(sweep=False), lists=ListSettings(few=few))
     found = train_and_compress(known, settings, tmp_path / "ranker.pt", 0, lambda done, total, remark: None)
     assert (found.worth is not None) == asked
+    assert found.models[1.0].config.epochs == (0 if asked else SETTINGS.ranker.epochs)
     if asked:
         assert not found.worth.real
         ranker, shown = found.opened(chunk=1_000), KEPT_BACK.rows[0] >= 0

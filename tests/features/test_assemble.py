@@ -1,5 +1,7 @@
 """The ranker's inputs, worked out by hand and held against each other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,10 @@ from tests.features import world
 from upnext.catalog.catalog import Catalog
 from upnext.domain.event import Item
 from upnext.features.assemble import Assembler
-from upnext.features.item_vectors import ItemVectors
+from upnext.features.item_vectors import ItemVectors, Unlearnt
 from upnext.features.neighbours import Neighbours
 from upnext.features.signals import Signals, signals_of
-from upnext.features.spec import CROSS, EVERYTHING, SOURCE_BIT, SOURCES, Chosen
+from upnext.features.spec import CROSS, EVERYTHING, ITEM, SOURCE_BIT, SOURCES, Chosen
 from upnext.features.user_view import UserView
 from upnext.settings import Settings
 from upnext.state.crowd import Crowd
@@ -193,3 +195,36 @@ def test_the_item_side_of_some_rows_is_that_of_all_and_follows_what_changes() ->
     cross = assembler.cross(KNOWN, known, rows, sources, crowd)
     np.testing.assert_array_equal(cross, anew.cross(KNOWN, known, rows, sources, crowd))
     assert cross[0, CROSS.index("age")] == pytest.approx(np.log(8))
+
+
+def test_the_item_side_of_what_the_ranker_has_not_learnt_is_that_of_the_never_met() -> None:
+    chosen = Chosen(item=(*ITEM, "session_length_log", "user_length_log"))
+    known = world.vectors()
+    least = np.array([0, 0, -1], np.float32)
+    unlearnt = Unlearnt(np.array([1, 3], np.int32), np.array([[3, 4], [0, 0]], np.float32), least)
+    hidden = replace(known, unlearnt=unlearnt)
+    trends = world.crowd().trends
+    names = Assembler(world.catalog(), known, chosen).spec.item
+    before = Assembler(world.catalog(), known, chosen).items(trends)
+    for rows in (None, np.array([3, 6, 1], np.int32), np.array([0], np.int32)):
+        after = Assembler(world.catalog(), hidden, chosen).items(trends, rows)
+        for place, row in enumerate(range(world.N_ITEMS) if rows is None else rows.tolist()):
+            found = dict(zip(names, after[place].tolist(), strict=True))
+            if row not in (1, 3):
+                assert after[place].tolist() == before[row].tolist()
+                continue
+            assert [found[f"user_space:{at}"] for at in (0, 1)] == ([3, 4] if row == 1 else [0, 0])
+            assert [found[name] for name in ("session_space:0", "session_space:1", "session_bias")] == [0, 0, -1]
+            assert (found["learnt"], found["count_weekly"], found["session_length_log"]) == (0, 0, 0)
+            assert found["user_length_log"] == pytest.approx(np.log1p(5) if row == 1 else 0)
+            assert found["price"] == before[row, names.index("price")]
+
+
+def test_an_item_without_a_vector_had_not_been_chosen_when_the_ranker_learnt() -> None:
+    crowd = world.crowd()
+    crowd.observe(3, 0, 7, world.NOW_MS)  # the one without vectors
+    at = Assembler(world.catalog(), world.vectors()).spec.item.index("count_weekly")
+    counted = Assembler(world.catalog(), world.vectors()).items(crowd.trends)[:, at]
+    assert (counted[7], counted[3] > 0) == (0, True)
+    without = Assembler(world.catalog(), ItemVectors())  # where nothing has vectors, all counts count
+    assert without.items(crowd.trends)[7, without.spec.item.index("count_weekly")] > 0

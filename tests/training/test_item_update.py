@@ -1,14 +1,16 @@
 """New items' vectors: where they start, what they learn, and that nothing else moves."""
 
 import numpy as np
+import pytest
+import torch
 
 from upnext.domain.event import Item, User
 from upnext.models.ranker_config import RankerConfig
 from upnext.models.ranker_dnn import RankerDnn, score_lists
 from upnext.models.ranker_lists import RankerLists
 from upnext.models.tower_inputs import tower_inputs
-from upnext.training.item_update import Choices, from_company, learn_rows
-from upnext.training.ranker_update import with_inputs
+from upnext.training.item_update import Choices, _Judge, from_company, learn_rows
+from upnext.training.ranker_update import _clearly_better, with_inputs
 from upnext.training.sequences import Sequences
 
 
@@ -64,3 +66,25 @@ def test_tower_inputs_made_with_earlier_names_have_the_same_columns_and_codes() 
     np.testing.assert_array_equal(later.item_attributes[:2], before.item_attributes)
     assert later.user_attributes.tolist() == [[-1], [0], [1]]
     assert later.field_sizes == before.field_sizes == (2,)
+
+
+def test_a_judge_says_what_the_softmax_over_all_rows_would() -> None:
+    rng = np.random.default_rng(2)
+    table, queries = rng.normal(size=(40, 6)).astype(np.float32), rng.normal(size=(25, 6)).astype(np.float32)
+    targets, moving = rng.integers(0, 40, 25), np.array([3, 17, 39])
+    targets[:3] = moving
+    judge = _Judge(*(torch.from_numpy(part) for part in (table, moving, queries, targets)))
+    for _ in range(2):
+        logits = queries.astype(np.float64) @ table.T.astype(np.float64)
+        expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(25), targets]
+        assert judge.loss(torch.from_numpy(table[moving])) == pytest.approx(expected.mean(), rel=1e-5)
+        table[moving] = rng.normal(size=(3, 6))
+
+
+def test_few_lists_move_a_ranker_only_where_it_is_clearly_better() -> None:
+    before, after = np.tile([0.0, 1.0], 50), np.tile([0.1, 1.0], 50)
+    assert _clearly_better(after, before)
+    assert not _clearly_better(before, before)
+    lucky = before.copy()
+    lucky[:2] = 1.0, 0.5  # one list of a hundred, and another worse
+    assert not _clearly_better(lucky, before)

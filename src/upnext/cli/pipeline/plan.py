@@ -54,7 +54,7 @@ class UpdateSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Newest of the new events from whose company vectors of new items start; of how many, drawn by user, they are
     # learnt; passes over those, and the peak of the schedule.
     most_events: int = 100_000
-    most_choices: int = 40_000
+    most_choices: int = 25_000
     item_epochs: int = 4
     item_learning_rate: float = 1e-2
     # Events before and after one with a new item, whose items it starts as the mean of.
@@ -62,7 +62,7 @@ class UpdateSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Share of the new events, the newest, that the ranker learns from; new items are then learnt from all of them.
     ranker_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     # Most lists made of them; lists of older events for each, against forgetting; and the least in all.
-    lists: int = 3_000
+    lists: int = 2_000
     replay_share: float = 0.25
     fewest_lists: int = 300
     # Passes over the lists at most, and the peak of the schedule. Only the layers from the first exit's last one on

@@ -118,7 +118,8 @@ class UpdateRun:
                 records_revision=world.records_revision, made_by="update", updated_from=of.id,
                 updates=int(base.facts.get("updates", 0)) + 1,
             )  # fmt: skip
-            everything = crowd_of(world, interactions(world.columns), self._settings)
+            chosen = interactions(world.columns)
+            everything = now if np.array_equal(chosen, events.visible) else crowd_of(world, chosen, self._settings)
             with self._steps.step("writing the release"):
                 release = write_release(
                     self._home / "releases", SystemClock(), world=world, encoders=encoders, tuned=tuned,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from upnext.cli.train_command import worth_line
 from upnext.models.ranker_config import RankerConfig
 from upnext.models.ranker_lists import RankerLists
 from upnext.training.worth import Worth, worth_learning
@@ -50,3 +51,13 @@ def test_noise_is_not_worth_learning() -> None:
 def test_a_gain_is_real_beyond_its_standard_error() -> None:
     assert Worth(start=0.1, gain=0.011, error=0.01, n_lists=9).real
     assert not Worth(start=0.1, gain=0.01, error=0.01, n_lists=9).real
+
+
+def test_a_person_is_told_whether_the_ranker_has_learnt() -> None:
+    asked = {"start": 0.1, "error": 0.004, "n_lists": 1_884}
+    assert worth_line(None) is None
+    assert worth_line({**asked, "gain": -0.012}) == (
+        "learning from 1,884 lists changes NDCG@10 by -0.0120 ± 0.0040, on lists not learnt from: the ranker keeps the "
+        "order that it starts with (lists.few)"
+    )
+    assert "has learnt" in str(worth_line({**asked, "gain": 0.005}))

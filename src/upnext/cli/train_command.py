@@ -80,7 +80,19 @@ def train_command(
         for name, table in (("sweep", sweep_table), ("parity", parity_table), ("trees", trees_table)):
             if told[name]:
                 console.print(table(told[name]))
+        if line := worth_line(release.manifest.reports.get("worth_learning")):
+            console.print(line)
         click.echo(release.id)
+
+
+def worth_line(worth: dict[str, float] | None) -> str | None:
+    """What to tell of a ranker that was asked whether it gains by learning; None where that was not asked."""
+    if worth is None:
+        return None
+    found = f"learning from {worth['n_lists']:,} lists changes NDCG@10 by {worth['gain']:+.4f} ± {worth['error']:.4f}"
+    if worth["gain"] > worth["error"]:
+        return f"{found}, on lists not learnt from: the ranker has learnt"
+    return f"{found}, on lists not learnt from: the ranker keeps the order that it starts with (lists.few)"
 
 
 def parity_table(rows: list[dict[str, float]]) -> Table:

@@ -50,6 +50,8 @@ def backfill(
     whole = all(weight_of(action, settings) == 1.0 for action in INTERACTIONS)
     nothing = np.empty((_USERS_AT_ONCE, 0), np.float32)
     everybody = np.arange(world.n_users, dtype=np.int32) if only is None else only
+    # Like lengths together: the few long histories would else pad those of all who share a batch with them.
+    everybody = everybody[np.argsort(histories.lengths[everybody], kind="stable")]
     for begin in range(0, len(everybody), _USERS_AT_ONCE):
         users = everybody[begin : begin + _USERS_AT_ONCE]
         some = histories.take(users)

@@ -11,6 +11,16 @@ from upnext.models.ranker_lists import RankerLists
 from upnext.training.splits import Mask
 
 
+def asked_of(chosen: Mask, most: int, seed: int) -> Mask:
+    """Those of the events in `chosen` that lists are asked for: at most `most`, drawn at random; fewer are among more.
+
+    Nobody but their users needs vectors when a replay begins.
+    """
+    events, asked = np.flatnonzero(chosen), np.zeros_like(chosen)
+    asked[events[np.random.default_rng(seed).permutation(len(events))[:most]]] = True
+    return asked
+
+
 def ranker_lists(
     world: World, replay: Replay, chosen: Mask, known: Mask, most: int, seed: int,
     progress: Callable[[int, int, str], None],
@@ -26,16 +36,15 @@ def ranker_lists(
     # A release has the item side as of when it was made, whatever is chosen afterwards: so it is here.
     items = funnel.assembler.items(funnel.crowd.trends)
     events = np.flatnonzero(chosen)
-    asked = np.zeros(len(events), np.bool_)
-    sample = np.random.default_rng(seed).permutation(len(events))[:most]
-    asked[sample] = True
+    asked = asked_of(chosen, most, seed)[events]
+    n_most = int(asked.sum())
     tracked = np.isin(columns.user[events], np.unique(columns.user[events[asked]]))
     n_candidates = funnel.settings.retrieval.candidates
-    rows = np.full((len(sample), n_candidates), -1, np.int32)
-    cross = np.zeros((len(sample), n_candidates, len(funnel.assembler.spec.cross)), np.float16)
-    user = np.zeros((len(sample), len(funnel.assembler.spec.user)), np.float32)
-    target = np.zeros(len(sample), np.int32)
-    of_event = np.zeros(len(sample), np.int64)
+    rows = np.full((n_most, n_candidates), -1, np.int32)
+    cross = np.zeros((n_most, n_candidates, len(funnel.assembler.spec.cross)), np.float16)
+    user = np.zeros((n_most, len(funnel.assembler.spec.user)), np.float32)
+    target = np.zeros(n_most, np.int32)
+    of_event = np.zeros(n_most, np.int64)
     n_lists = n_asked = 0
     for place, event in enumerate(events.tolist()):
         who, item = int(columns.user[event]), int(columns.item[event])

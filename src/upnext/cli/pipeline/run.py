@@ -15,7 +15,7 @@ from upnext.cli.pipeline.compression import CompressedRanker, train_and_compress
 from upnext.cli.pipeline.encoders import Encoders, histories_of, train_encoders
 from upnext.cli.pipeline.impression_lists import usable_impressions, with_impressions
 from upnext.cli.pipeline.indexes import TunedIndexes, build_indexes
-from upnext.cli.pipeline.lists import ranker_lists
+from upnext.cli.pipeline.lists import asked_of, ranker_lists
 from upnext.cli.pipeline.merge import learn_merge
 from upnext.cli.pipeline.neighbour_look import learnt_look
 from upnext.cli.pipeline.plan import SplitName, TrainSettings, split_of
@@ -169,7 +169,8 @@ class TrainingRun:
     def _lists(
         self, world: World, split: Split, encoders: Encoders, tuned: TunedIndexes, stepper: GraphStepper
     ) -> tuple[Listed, FeatureReport | None]:
-        users = np.unique(world.columns.user[split.ranker]).astype(np.int32)
+        asked = asked_of(split.ranker, self._train.lists.most, self._seed)
+        users = np.unique(world.columns.user[asked]).astype(np.int32)
         begin = histories_at(world, split.train, users, encoders.session, encoders.two_tower)
         known = may_be_known(world.columns, split)
 

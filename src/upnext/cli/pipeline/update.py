@@ -14,7 +14,7 @@ from upnext.cli.pipeline.compression import CompressedRanker, recompress
 from upnext.cli.pipeline.encoders import Encoders
 from upnext.cli.pipeline.impression_lists import with_impressions
 from upnext.cli.pipeline.indexes import TunedIndexes, extend_indexes
-from upnext.cli.pipeline.lists import ranker_lists
+from upnext.cli.pipeline.lists import asked_of, ranker_lists
 from upnext.cli.pipeline.plan import SplitName, TrainSettings, split_of
 from upnext.cli.pipeline.ranker_labels import may_be_known
 from upnext.cli.pipeline.rehearsal import crowd_of, histories_at, item_inputs, rehearse
@@ -172,7 +172,7 @@ class UpdateRun:
         most: int,
     ) -> Listed:  # fmt: skip
         world = base.world
-        users = np.unique(world.columns.user[chosen]).astype(np.int32)
+        users = np.unique(world.columns.user[asked_of(chosen, most, self._seed)]).astype(np.int32)
         crowd = crowd_of(world, before, self._settings)
         graph, tables = open_session(base.release.path("session_step")), input_tables(base.release)
         assert encoders.vectors.session is not None
